@@ -1,0 +1,314 @@
+"""Typed settings: one TOML file, checked whole before anything starts.
+
+`load` reads a file; every complaint names the key, what is wrong with it and, for an unknown key, the nearest known one.
+Secrets are `pydantic.SecretStr`: their text appears in no repr, log or error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from agi_xmpp.errors import ConfigError
+
+#: How long a password command may take, in seconds. A command that asks a human would hang the start for ever.
+PASSWORD_COMMAND_TIMEOUT = 10.0
+
+Host = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[^\s/@]+$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, hide_input_in_errors=True)
+
+
+class ScriptRoute(_Section):
+    """``[[agi.script]]``: a script written for pyst2's ``AGI`` class, run as a FastAGI route."""
+
+    path: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^?\s]+$")]
+    callable: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+
+
+class AgiSettings(_Section):
+    """``[agi]``: the FastAGI server.
+
+    Attributes:
+        listen: addresses to listen on. AGI has no password and no encryption: keep it on loopback or a closed network.
+        port: TCP port; Asterisk's default is 4573. 0 takes a free one (tests).
+        allow: networks whose Asterisks may connect.
+        max_sessions: calls in an AGI session at once. Asterisk has 2 threads for each; we need 7 KiB.
+        backlog: connections that the kernel holds for us; Asterisk believes itself connected in that queue (asyncio's
+            100 loses calls in a burst).
+        environment_timeout: seconds for Asterisk to send the environment: it sends it at once.
+        command_timeout: seconds for a command that should be answered at once.
+        hangup_grace: seconds that a handler may go on after the caller hung up.
+        drain_timeout: seconds that open calls get when the service stops.
+        quickack: acknowledge Asterisk's segments at once (44 ms per multi-line reply otherwise). Linux only.
+        script: pyst2 scripts by path.
+    """
+
+    listen: list[Host] = ["127.0.0.1"]
+    port: Annotated[int, Field(ge=0, le=65535)] = 4573
+    allow: list[IPvAnyNetwork] = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
+    max_sessions: PositiveInt = 2000
+    backlog: PositiveInt = 4096
+    environment_timeout: PositiveFloat = 5.0
+    command_timeout: PositiveFloat = 10.0
+    hangup_grace: PositiveFloat = 2.0
+    drain_timeout: Annotated[float, Field(ge=0)] = 10.0
+    quickack: bool = True
+    script: list[ScriptRoute] = []
+
+
+class AccountSettings(_Section):
+    """``[account.NAME]``: one XMPP login.
+
+    Attributes:
+        jid: our address; with a resource, that resource is asked for (res_xmpp's default is ``asterisk-xmpp``).
+        password, password_file, password_env, password_command: exactly one of them. The file's and the command's first
+            line counts; the command is a list of words, no shell.
+        server: host to connect to; without it the domain's SRV records decide (RFC 6120 section 3.2, XEP-0368).
+        port: only with ``server``; default 5222, or 5223 with ``tls = "direct"``.
+        tls: ``starttls``, ``direct`` (XEP-0368) or ``none``. ``none`` is allowed towards loopback only.
+        ca_file: certificates to trust besides the system's; for a private CA.
+        accept_any_certificate: no check at all. Whoever controls the network between then reads and writes everything.
+        buddies: contacts to subscribe to at login, whose presence JABBER_STATUS knows.
+        subscriptions: what to do when somebody asks to see our presence: accept all, buddies only, or deny.
+        priority: of our presence.
+        show, status: of our presence.
+        message_ttl: seconds that a message nobody has asked for yet can still be the answer of a verb.
+        message_limit: messages kept for one contact; the oldest goes first.
+        contact_limit: contacts that messages are kept for; a flood from strangers goes no further.
+        keepalive: seconds of silence before we ask the server whether it is there.
+        keepalive_timeout: seconds for its answer; then the connection counts as dead.
+        connect_timeout: seconds for connecting and negotiating.
+        resume_timeout: seconds for which a broken stream may be resumed (XEP-0198); 0 turns resumption off.
+        retry_max: seconds between attempts at the most.
+        login_retry: seconds between attempts after the server refused our password.
+        max_body: characters of one message; servers drop the connection for stanzas over their limit (often 256 KiB).
+        queue_limit: messages that wait for a session at the most.
+    """
+
+    jid: str
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    password_env: str | None = None
+    password_command: list[str] | None = None
+    server: Host | None = None
+    port: Port | None = None
+    tls: Literal["starttls", "direct", "none"] = "starttls"
+    ca_file: Path | None = None
+    accept_any_certificate: bool = False
+    buddies: list[str] = []
+    subscriptions: Literal["accept", "buddies", "deny"] = "buddies"
+    priority: Annotated[int, Field(ge=-128, le=127)] = 1
+    show: Literal["online", "chat", "away", "xa", "dnd"] = "online"
+    status: str = "Online and Available"
+    message_ttl: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    message_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
+    contact_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    keepalive: Annotated[float, Field(ge=1, le=3600)] = 15.0
+    keepalive_timeout: Annotated[float, Field(ge=1, le=600)] = 10.0
+    connect_timeout: Annotated[float, Field(ge=1, le=600)] = 20.0
+    resume_timeout: Annotated[int, Field(ge=0, le=3600)] = 300
+    retry_max: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    login_retry: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    max_body: Annotated[int, Field(ge=1, le=1_000_000)] = 60_000
+    queue_limit: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+
+    @field_validator("jid", "buddies")
+    @classmethod
+    def _plausible_jids(cls, value: str | list[str]) -> str | list[str]:
+        for text in [value] if isinstance(value, str) else value:
+            if not re.fullmatch(r"[^\s@/]+@[^\s@/]+(/.+)?", text):
+                raise ValueError(f"{text!r} is not a Jabber ID such as asterisk@example.org")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AccountSettings:
+        sources = [name for name in ("password", "password_file", "password_env", "password_command") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            raise ValueError(
+                "needs exactly one of password, password_file, password_env and password_command"
+                + (f", not {' and '.join(sources)}" if sources else "")
+            )
+        if self.password is not None and self.password.get_secret_value() in EXAMPLE_PASSWORDS:
+            raise ValueError("password is still the one of the example; set the account's own")
+        if self.port is not None and self.server is None:
+            raise ValueError("port needs server: without server, the domain's SRV records say host and port")
+        if self.tls == "none" and not is_loopback(self.server):
+            raise ValueError('tls = "none" is allowed only with a server on this machine (server = "127.0.0.1")')
+        if self.accept_any_certificate and self.ca_file is not None:
+            raise ValueError("ca_file has no effect beside accept_any_certificate = true: take one of them away")
+        return self
+
+    def secret(self) -> str:
+        """Fetch the password from where the settings say. It is read anew at every call, so that it can be changed.
+
+        Raises:
+            ConfigError: the file, variable or command does not give one; the text never holds the secret.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is not None:
+            try:
+                text = self.password_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise ConfigError(f"password_file {self.password_file}: {reason}") from None
+            origin = f"password_file {self.password_file}"
+        elif self.password_env is not None:
+            text = os.environ.get(self.password_env, "")
+            origin = f"environment variable {self.password_env}"
+        else:
+            assert self.password_command is not None  # noqa: S101 - _consistent has seen to it
+            text, origin = _run_password_command(self.password_command), "password_command"
+        password = text.splitlines()[0] if text else ""
+        if not password:
+            raise ConfigError(f"{origin} gives no password (its first line is empty)")
+        return password
+
+
+#: Passwords of our own documents: whoever leaves one in place has not finished the set-up.
+EXAMPLE_PASSWORDS = frozenset({"change-me", "changeme", "secret"})
+
+
+class ControlSettings(_Section):
+    """``[control]``: how `agi-xmpp status` and `agi-xmpp send` reach the running service.
+
+    Attributes:
+        socket: path of a Unix socket, readable by the service's user and group only; "" turns it off.
+    """
+
+    socket: str = "/run/agi-xmpp/control.sock"
+
+
+class LogSettings(_Section):
+    """``[log]``.
+
+    Attributes:
+        level: ``debug`` shows message texts; the others never do.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+AccountName = Annotated[str, StringConstraints(pattern=r"^[^,/?\s][^,/?]*$", max_length=80)]
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    agi: AgiSettings = AgiSettings()
+    account: dict[AccountName, AccountSettings] = {}
+    control: ControlSettings = ControlSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Settings:
+        folded: dict[str, str] = {}
+        for name in self.account:
+            other = folded.setdefault(name.casefold(), name)
+            if other != name:
+                raise ValueError(f"accounts {other!r} and {name!r} differ in case only, and the dialplan does not tell them apart")
+        return self
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether ``host`` is this machine, by address or by the name ``localhost`` (no name is looked up)."""
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
+
+
+def load(path: Path) -> Settings:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or says something wrong; one line for each complaint.
+    """
+    try:
+        with path.open("rb") as file:
+            data = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return parse(data, str(path))
+
+
+def parse(data: dict[str, Any], origin: str) -> Settings:
+    """Check settings that were read already. ``origin`` stands before each complaint."""
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        complaints = [_complaint(item["loc"], item["type"], item["msg"]) for item in error.errors(include_input=False, include_url=False)]
+        raise ConfigError("\n".join(f"{origin}: {complaint}" for complaint in complaints)) from None
+
+
+def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    where = ".".join(str(part) for part in location) or "the file"
+    if kind == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+        return f"{where}: unknown key; {advice}"
+    if kind == "missing":
+        return f"{where}: is missing"
+    return f"{where}: {message.removeprefix('Value error, ')}"
+
+
+def _known_keys(section: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in section:
+        if model is Settings:
+            model = {"agi": AgiSettings, "account": AccountSettings, "control": ControlSettings, "log": LogSettings}[str(part)]
+        elif part == "script":
+            model = ScriptRoute
+    return list(model.model_fields)
+
+
+def _run_password_command(words: list[str]) -> str:
+    program = shutil.which(words[0]) if words else None
+    if program is None:
+        raise ConfigError(f"password_command: no program {words[0]!r}" if words else "password_command is empty")
+    try:
+        # The administrator's own command, as a list of words: no shell, nothing from the network in it.
+        result = subprocess.run(
+            [program, *words[1:]], stdin=subprocess.DEVNULL, capture_output=True, timeout=PASSWORD_COMMAND_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"password_command {words[0]!r} gave no password within {PASSWORD_COMMAND_TIMEOUT:g} s") from None
+    except OSError as error:
+        raise ConfigError(f"password_command {words[0]!r}: {error.strerror}") from None
+    if result.returncode != 0:
+        # Its output is not repeated here: it may hold the secret.
+        raise ConfigError(f"password_command {words[0]!r} ended with exit code {result.returncode}")
+    try:
+        return result.stdout.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"password_command {words[0]!r} printed something that is not UTF-8 text") from None

@@ -1,0 +1,133 @@
+"""Every error that the package raises on purpose, and what each means to a dialplan.
+
+The tree::
+
+    AgiXmppError
+    ├── ConfigError            the configuration is wrong (command line: one sentence, exit code 2)
+    ├── UsageError             the dialplan asked for something that makes no sense: status ERROR
+    │   ├── UnknownAccount     no [account.NAME] of that name
+    │   ├── BadJid             not a Jabber ID (RFC 7622)
+    │   └── BadText            a text that XMPP or AGI cannot carry, with the reason
+    ├── AgiError               the AGI conversation with Asterisk
+    │   ├── AgiHangup          the caller hung up (the handler is cancelled by default)
+    │   ├── AgiProtocolError   Asterisk, or whoever connected, broke the protocol; the session is over
+    │   ├── AgiArgumentError   we were about to send something AGI cannot carry; nothing was sent
+    │   ├── AgiTimeout         no reply to a command within its deadline; the session is over
+    │   └── AgiCommandError    Asterisk refused a command (510, 511, 520)
+    └── XmppError              the XMPP session
+        ├── NotConnected       no usable session within the time given; nothing was sent
+        ├── NotConfirmed       sent, but the connection broke before the server acknowledged: it may have arrived
+        ├── Bounced            the stanza came back with an error
+        ├── NotAcknowledged    the server has it, but the receipt (XEP-0184) did not come in time
+        ├── LoginFailed        the server refuses our credentials
+        └── TlsFailed          no trustworthy encryption with this server
+
+`dialplan_status` below is the one table from an error to the word that a dialplan sees.
+"""
+
+from __future__ import annotations
+
+
+class AgiXmppError(Exception):
+    """Base of all errors of this package. ``str(error)`` is one sentence for an administrator."""
+
+
+class ConfigError(AgiXmppError):
+    """The configuration is wrong; the text names the file, the key and what would be right."""
+
+
+class UsageError(AgiXmppError):
+    """The caller of a verb gave arguments or options that make no sense."""
+
+
+class UnknownAccount(UsageError):
+    """There is no account of that name in the configuration."""
+
+
+class BadJid(UsageError):
+    """A text is not a Jabber ID (RFC 7622)."""
+
+
+class BadText(UsageError):
+    """A text cannot be carried whole by XMPP or by AGI; the reason is in the message."""
+
+
+class AgiError(AgiXmppError):
+    """The AGI conversation failed."""
+
+
+class AgiHangup(AgiError):  # noqa: N818 - a hangup is an event of every call, and pyst2's users know it by a name without Error
+    """The caller hung up."""
+
+
+class AgiProtocolError(AgiError):
+    """The peer broke the AGI protocol, or smuggled lines into it; the session must end."""
+
+
+class AgiArgumentError(AgiError, ValueError):
+    """A command cannot be sent to Asterisk as it stands (CR, LF, NUL, too long, too many words). Nothing was sent."""
+
+
+class AgiTimeout(AgiError, TimeoutError):
+    """Asterisk did not answer a command within its deadline."""
+
+
+class AgiCommandError(AgiError):
+    """Asterisk refused a command.
+
+    Attributes:
+        code: 510 (unknown command), 511 (not permitted on a dead channel) or 520 (usage).
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class XmppError(AgiXmppError):
+    """The XMPP session could not do what was asked."""
+
+
+class NotConnected(XmppError):
+    """There was no usable session within the time given. Nothing was sent."""
+
+
+class NotConfirmed(XmppError):
+    """The connection broke before the server acknowledged the stanza: it may have arrived or not."""
+
+
+class NotAcknowledged(XmppError, TimeoutError):
+    """The server has the message, but the addressee's receipt (XEP-0184) did not come in time."""
+
+
+class Bounced(XmppError):
+    """A stanza came back as an error.
+
+    Attributes:
+        condition: the defined condition of RFC 6120 section 8.3.3, such as ``item-not-found``.
+    """
+
+    def __init__(self, message: str, condition: str) -> None:
+        super().__init__(message)
+        self.condition = condition
+
+
+class LoginFailed(XmppError):
+    """The server refuses our credentials, or has no login method that we may use."""
+
+
+class TlsFailed(XmppError):
+    """The connection could not be encrypted, or the server's certificate cannot be trusted."""
+
+
+def dialplan_status(error: BaseException) -> str:
+    """Return the word for a verb's status variable after ``error``.
+
+    ``FAILED`` is the network's fault (the dialplan was right and may try another way), ``ERROR`` is a mistake in the
+    dialplan, the configuration or this program.
+    """
+    if isinstance(error, AgiHangup):
+        return "HANGUP"
+    if isinstance(error, XmppError):
+        return "FAILED"
+    return "ERROR"

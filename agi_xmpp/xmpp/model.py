@@ -1,0 +1,230 @@
+"""What the rest of the package sees of XMPP: plain data, and the interface of one account's session.
+
+Nothing here imports an XMPP library. `agi_xmpp.xmpp.jid.parse` makes `Jid`s; `agi_xmpp.xmpp.session.ClientSession`
+implements `Session`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Jid:
+    """A prepared Jabber ID (RFC 7622): two that mean the same address are equal. Make them with `jid.parse`."""
+
+    local: str
+    domain: str
+    resource: str = ""
+
+    @property
+    def bare(self) -> Jid:
+        """The address without its resource."""
+        return self if not self.resource else Jid(self.local, self.domain)
+
+    @property
+    def is_bare(self) -> bool:
+        """True if the address names no resource."""
+        return not self.resource
+
+    def __str__(self) -> str:
+        text = f"{self.local}@{self.domain}" if self.local else self.domain
+        return f"{text}/{self.resource}" if self.resource else text
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """A message of somebody, as the inbox keeps it.
+
+    Attributes:
+        sender: full JID of who wrote it (already unwrapped from a carbon of our own account, XEP-0280).
+        body: the text.
+        type: RFC 6121 section 5.2.2: ``chat``, ``normal``, ``groupchat``, ``headline`` or ``error``.
+        id: the stanza's id, or "".
+        thread: the ``<thread/>`` that the sender's client repeats, or "".
+        received_at: seconds on the inbox's monotonic clock.
+        sent_at: for delayed mail (XEP-0203) the moment on the same clock when the server took it; else ``received_at``.
+        carbon: True if it came as a carbon copy of a message to another of our resources.
+    """
+
+    sender: Jid
+    body: str
+    type: str
+    id: str
+    thread: str
+    received_at: float
+    sent_at: float
+    carbon: bool = False
+
+
+class Show(enum.IntEnum):
+    """Presence in the numbers of res_jabber's JABBER_STATUS."""
+
+    ONLINE = 1
+    CHAT = 2
+    AWAY = 3
+    XA = 4
+    DND = 5
+    OFFLINE = 6
+    NOT_IN_ROSTER = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The presence of one resource, or of a contact without any.
+
+    Attributes:
+        show: the number for the dialplan.
+        status: the contact's own words, or "".
+        resource: the resource that the values belong to, or "".
+        priority: RFC 6121 section 4.7.2.3, -128 to 127.
+    """
+
+    show: Show
+    status: str = ""
+    resource: str = ""
+    priority: int = 0
+
+
+class SessionState(enum.Enum):
+    """Where an account's session is."""
+
+    STOPPED = "stopped"
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    SUSPENDED = "suspended"  # the TCP connection broke; the stream may yet be resumed (XEP-0198)
+    WAITING = "waiting"  # it failed; `SessionInfo.error` says why, and it is tried again later
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What `agi-xmpp status` prints of one account.
+
+    Attributes:
+        account: the name in the configuration.
+        jid: the full JID that the server bound, or the configured one before that.
+        state: see `SessionState`.
+        since: seconds since the epoch when the state began.
+        error: one sentence about the last failure, "" after a success.
+        tls: such as ``TLSv1.3 TLS_AES_256_GCM_SHA384``, "" without encryption.
+        resumable: the stream survives a broken connection (XEP-0198).
+        connects: how often a session was established since start.
+        sent, received: messages with a body.
+        unclaimed: messages in the inbox that no verb has asked for yet.
+        waiting: verbs that wait for a message now.
+    """
+
+    account: str
+    jid: str
+    state: SessionState
+    since: float
+    error: str = ""
+    tls: str = ""
+    resumable: bool = False
+    connects: int = 0
+    sent: int = 0
+    received: int = 0
+    unclaimed: int = 0
+    waiting: int = 0
+
+
+class Session(Protocol):
+    """One account's conversation with the XMPP network, be it a client login or (later) a component.
+
+    All timeouts are seconds. JIDs are given as text and prepared here; `BadJid` says what is wrong with one.
+    """
+
+    @property
+    def account(self) -> str:
+        """The account's name in the configuration."""
+
+    async def start(self) -> None:
+        """Begin to log in, and return at once; the session keeps itself connected from then on."""
+
+    async def stop(self, timeout: float = 5.0) -> None:
+        """Send what is queued, log out and free everything, within ``timeout`` seconds."""
+
+    async def ready(self, timeout: float) -> None:
+        """Return as soon as the session is online.
+
+        Raises:
+            NotConnected: it was not within ``timeout``; the text says why (the last failure of the login).
+        """
+
+    def info(self) -> SessionInfo:
+        """Return the state for `agi-xmpp status`."""
+
+    async def send_message(
+        self, to: str, body: str, *, message_id: str = "", thread: str = "", receipt: bool = False, timeout: float = 10.0
+    ) -> str:
+        """Send a chat message and return its id once the server has acknowledged it (XEP-0198).
+
+        Args:
+            to: bare or full JID.
+            body: the text.
+            message_id: the stanza's id; a fresh random one when empty. Sending again with the same id lets clients drop doubles.
+            thread: identifies the call, so that answers to two calls can be told apart.
+            receipt: ask for a delivery receipt (XEP-0184); `delivered` waits for it.
+            timeout: how long to wait for a session and the acknowledgement.
+
+        Raises:
+            BadJid, BadText: nothing was sent.
+            NotConnected: nothing was sent.
+            NotConfirmed: it may have been sent.
+            Bounced: the message came back already.
+        """
+
+    async def delivered(self, message_id: str, timeout: float) -> None:
+        """Wait for the addressee's receipt (XEP-0184) of a message that was sent with ``receipt=True``.
+
+        Raises:
+            NotAcknowledged: no receipt within ``timeout``.
+            Bounced: the message came back.
+        """
+
+    def queue_message(self, to: str, body: str, *, message_id: str = "", thread: str = "", max_age: float = 300.0) -> str:
+        """Take a message to be sent as soon as there is a session, and return its id at once.
+
+        It is dropped, with a warning in the log, when it could not be sent within ``max_age`` seconds.
+
+        Raises:
+            BadJid, BadText: as for `send_message`.
+            NotConnected: the queue is full.
+        """
+
+    async def receive_message(self, sender: str, timeout: float, *, thread: str = "", max_age: float | None = None) -> IncomingMessage:
+        """Wait for one message of ``sender`` (a bare JID: of any resource; a full JID: of that one only).
+
+        Messages of type chat and normal only, oldest first. One that came before this call counts if it is not older than
+        ``max_age`` seconds (default: the account's ``message_ttl``) and not older than the last question in ``thread``.
+        Cancelling the wait leaves later messages to others.
+
+        Args:
+            sender: bare or full JID.
+            timeout: seconds.
+            thread: the thread that this call's messages were sent with: answers that carry another waiting call's thread
+                are not taken.
+            max_age: seconds; 0 takes only what arrives from now on.
+
+        Raises:
+            BadJid: not a JID.
+            TimeoutError: nothing came.
+            Bounced: a message that was sent in this thread to this contact came back, so that no answer will come.
+        """
+
+    async def presence(self, of: str, *, timeout: float = 0.0) -> Presence:
+        """Return the best presence of a bare JID (highest priority, then latest), or that of one resource.
+
+        ``show`` is `Show.NOT_IN_ROSTER` for somebody who is neither in the roster nor configured as a buddy, and
+        `Show.OFFLINE` for a buddy without that (or any) resource.
+
+        Args:
+            of: bare or full JID.
+            timeout: how long to wait for a session first, when there is none.
+
+        Raises:
+            BadJid: not a JID.
+            NotConnected: there is no session, so nothing is known.
+        """
