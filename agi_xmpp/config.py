@@ -147,7 +147,11 @@ class AccountSettings(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> AccountSettings:
-        sources = [name for name in ("password", "password_file", "password_env", "password_command") if getattr(self, name) is not None]
+        sources = [
+            name
+            for name in ("password", "password_file", "password_env", "password_command")
+            if getattr(self, name) is not None
+        ]
         if len(sources) != 1:
             raise ValueError(
                 "needs exactly one of password, password_file, password_env and password_command"
@@ -231,7 +235,9 @@ class Settings(_Section):
         for name in self.account:
             other = folded.setdefault(name.casefold(), name)
             if other != name:
-                raise ValueError(f"accounts {other!r} and {name!r} differ in case only, and the dialplan does not tell them apart")
+                raise ValueError(
+                    f"accounts {other!r} and {name!r} differ in case only, and the dialplan does not tell them apart"
+                )
         return self
 
 
@@ -266,7 +272,10 @@ def parse(data: dict[str, Any], origin: str) -> Settings:
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
-        complaints = [_complaint(item["loc"], item["type"], item["msg"]) for item in error.errors(include_input=False, include_url=False)]
+        complaints = [
+            _complaint(item["loc"], item["type"], item["msg"])
+            for item in error.errors(include_input=False, include_url=False)
+        ]
         raise ConfigError("\n".join(f"{origin}: {complaint}" for complaint in complaints)) from None
 
 
@@ -286,7 +295,9 @@ def _known_keys(section: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Settings
     for part in section:
         if model is Settings:
-            model = {"agi": AgiSettings, "account": AccountSettings, "control": ControlSettings, "log": LogSettings}[str(part)]
+            model = {"agi": AgiSettings, "account": AccountSettings, "control": ControlSettings, "log": LogSettings}[
+                str(part)
+            ]
         elif part == "script":
             model = ScriptRoute
     return list(model.model_fields)
@@ -299,10 +310,16 @@ def _run_password_command(words: list[str]) -> str:
     try:
         # The administrator's own command, as a list of words: no shell, nothing from the network in it.
         result = subprocess.run(
-            [program, *words[1:]], stdin=subprocess.DEVNULL, capture_output=True, timeout=PASSWORD_COMMAND_TIMEOUT, check=False
+            [program, *words[1:]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PASSWORD_COMMAND_TIMEOUT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"password_command {words[0]!r} gave no password within {PASSWORD_COMMAND_TIMEOUT:g} s") from None
+        raise ConfigError(
+            f"password_command {words[0]!r} gave no password within {PASSWORD_COMMAND_TIMEOUT:g} s"
+        ) from None
     except OSError as error:
         raise ConfigError(f"password_command {words[0]!r}: {error.strerror}") from None
     if result.returncode != 0:

@@ -157,7 +157,14 @@ class Session(Protocol):
         """Return the state for `agi-xmpp status`."""
 
     async def send_message(
-        self, to: str, body: str, *, message_id: str = "", thread: str = "", receipt: bool = False, timeout: float = 10.0
+        self,
+        to: str,
+        body: str,
+        *,
+        message_id: str = "",
+        thread: str = "",
+        receipt: bool = False,
+        timeout: float = 10.0,
     ) -> str:
         """Send a chat message and return its id once the server has acknowledged it (XEP-0198).
 
@@ -184,7 +191,9 @@ class Session(Protocol):
             Bounced: the message came back.
         """
 
-    def queue_message(self, to: str, body: str, *, message_id: str = "", thread: str = "", max_age: float = 300.0) -> str:
+    def queue_message(
+        self, to: str, body: str, *, message_id: str = "", thread: str = "", max_age: float = 300.0
+    ) -> str:
         """Take a message to be sent as soon as there is a session, and return its id at once.
 
         It is dropped, with a warning in the log, when it could not be sent within ``max_age`` seconds.
@@ -194,7 +203,9 @@ class Session(Protocol):
             NotConnected: the queue is full.
         """
 
-    async def receive_message(self, sender: str, timeout: float, *, thread: str = "", max_age: float | None = None) -> IncomingMessage:
+    async def receive_message(
+        self, sender: str, timeout: float, *, thread: str = "", max_age: float | None = None
+    ) -> IncomingMessage:
         """Wait for one message of ``sender`` (a bare JID: of any resource; a full JID: of that one only).
 
         Messages of type chat and normal only, oldest first. One that came before this call counts if it is not older than
