@@ -1,6 +1,7 @@
 """Typed settings: one TOML file, checked whole before anything starts.
 
-`load` reads a file; every complaint names the key, what is wrong with it and, for an unknown key, the nearest known one.
+`load` reads a file; every complaint names the key, what is wrong with it and, for an unknown key, the nearest
+known one.
 Secrets are `pydantic.SecretStr`: their text appears in no repr, log or error.
 """
 
@@ -94,6 +95,7 @@ class AccountSettings(_Section):
         ca_file: certificates to trust besides the system's; for a private CA.
         accept_any_certificate: no check at all. Whoever controls the network between then reads and writes everything.
         buddies: contacts to subscribe to at login, whose presence JABBER_STATUS knows.
+        subscribe: ask the buddies who have not allowed it yet to show us their presence.
         subscriptions: what to do when somebody asks to see our presence: accept all, buddies only, or deny.
         priority: of our presence.
         show, status: of our presence.
@@ -121,6 +123,7 @@ class AccountSettings(_Section):
     ca_file: Path | None = None
     accept_any_certificate: bool = False
     buddies: list[str] = []
+    subscribe: bool = True
     subscriptions: Literal["accept", "buddies", "deny"] = "buddies"
     priority: Annotated[int, Field(ge=-128, le=127)] = 1
     show: Literal["online", "chat", "away", "xa", "dnd"] = "online"

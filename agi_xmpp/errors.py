@@ -56,7 +56,7 @@ class AgiError(AgiXmppError):
     """The AGI conversation failed."""
 
 
-class AgiHangup(AgiError):  # noqa: N818 - a hangup is an event of every call, and pyst2's users know it by a name without Error
+class AgiHangup(AgiError):
     """The caller hung up."""
 
 

@@ -146,11 +146,15 @@ class Session(Protocol):
     async def stop(self, timeout: float = 5.0) -> None:
         """Send what is queued, log out and free everything, within ``timeout`` seconds."""
 
-    async def ready(self, timeout: float) -> None:
+    async def ready(self, timeout: float, *, patient: bool = True) -> None:
         """Return as soon as the session is online.
 
+        Args:
+            timeout: seconds.
+            patient: go on waiting after a failed attempt; otherwise its reason is raised at once.
+
         Raises:
-            NotConnected: it was not within ``timeout``; the text says why (the last failure of the login).
+            NotConnected, LoginFailed, TlsFailed: it was not within ``timeout``; the text says why (the last failure).
         """
 
     def info(self) -> SessionInfo:
@@ -171,7 +175,7 @@ class Session(Protocol):
         Args:
             to: bare or full JID.
             body: the text.
-            message_id: the stanza's id; a fresh random one when empty. Sending again with the same id lets clients drop doubles.
+            message_id: the stanza's id; a fresh random one when empty. Clients drop a double with the same id.
             thread: identifies the call, so that answers to two calls can be told apart.
             receipt: ask for a delivery receipt (XEP-0184); `delivered` waits for it.
             timeout: how long to wait for a session and the acknowledgement.
@@ -208,15 +212,15 @@ class Session(Protocol):
     ) -> IncomingMessage:
         """Wait for one message of ``sender`` (a bare JID: of any resource; a full JID: of that one only).
 
-        Messages of type chat and normal only, oldest first. One that came before this call counts if it is not older than
-        ``max_age`` seconds (default: the account's ``message_ttl``) and not older than the last question in ``thread``.
+        Messages of type chat and normal only, oldest first. One that came before this call counts if it is not older
+        than ``max_age`` seconds (default: the account's ``message_ttl``) and not older than the last question in ``thread``.
         Cancelling the wait leaves later messages to others.
 
         Args:
             sender: bare or full JID.
             timeout: seconds.
-            thread: the thread that this call's messages were sent with: answers that carry another waiting call's thread
-                are not taken.
+            thread: the thread that this call's messages were sent with: answers that carry another waiting call's
+                thread are not taken.
             max_age: seconds; 0 takes only what arrives from now on.
 
         Raises:
