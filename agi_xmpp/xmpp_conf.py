@@ -2,8 +2,8 @@
 
 Every option that res_jabber or res_xmpp ever read is in one of the tables below: what becomes of it, or why nothing.
 The meaning of each was taken from the source of res_xmpp 22.10.1 and res_jabber 1.8. No library reads this
-format as Asterisk does: pyst2's `asterisk.config` refuses templates and cuts values at a semicolon, `configparser` takes neither
-``=>`` nor repeated keys.
+format as Asterisk does: pyst2's `asterisk.config` refuses templates and cuts values at a semicolon, `configparser`
+takes neither ``=>`` nor repeated keys.
 """
 
 from __future__ import annotations
@@ -338,7 +338,7 @@ def _subscriptions(account: _Account) -> None:
     elif "autoregister" in options:
         account.table.add("subscriptions", "accept")
         account.note(
-            'autoregister = yes lets every stranger see our presence, as in res_xmpp; subscriptions = "buddies" does not'
+            'autoregister = yes lets every stranger see our presence, as in res_xmpp; "buddies" would not'
         )
     else:
         account.note("only buddies may see our presence (res_xmpp's default let in everybody)")

@@ -213,7 +213,7 @@ class Session(Protocol):
         """Wait for one message of ``sender`` (a bare JID: of any resource; a full JID: of that one only).
 
         Messages of type chat and normal only, oldest first. One that came before this call counts if it is not older
-        than ``max_age`` seconds (default: the account's ``message_ttl``) and not older than the last question in ``thread``.
+        than ``max_age`` seconds (default: the account's ``message_ttl``) and not older than the question in ``thread``.
         Cancelling the wait leaves later messages to others.
 
         Args:

@@ -1,0 +1,155 @@
+"""The configuration file: what is right, and what is said about everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agi_xmpp.config import AccountSettings, load, parse
+from agi_xmpp.errors import ConfigError
+
+GOOD = {"jid": "asterisk@example.org", "password": "s3cr3t-word"}
+
+
+def settings(**account):
+    return parse({"account": {"pbx": {**GOOD, **account}}}, "f.toml").account["pbx"]
+
+
+def complaint(data):
+    with pytest.raises(ConfigError) as caught:
+        parse(data, "f.toml")
+    return str(caught.value)
+
+
+def test_an_empty_file_is_a_working_server_without_accounts():
+    empty = parse({}, "f.toml")
+    assert empty.account == {}
+    assert empty.agi.port == 4573
+    assert empty.agi.listen == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"agj": {}}, ["agj: unknown key", "did you mean agi?"]),
+        ({"agi": {"prot": 1}}, ["agi.prot: unknown key", "did you mean port?"]),
+        ({"agi": {"zzz": 1}}, ["agi.zzz: unknown key", "known here:", "max_sessions"]),
+        ({"agi": {"script": [{"path": "a", "callabel": "m:f"}]}}, ["agi.script.0.callabel", "did you mean callable?"]),
+        ({"account": {"pbx": {**GOOD, "passwrd": "x"}}}, ["account.pbx.passwrd: unknown key", "did you mean password?"]),
+        ({"account": {"pbx": {"password": "x"}}}, ["account.pbx.jid: is missing"]),
+        ({"agi": {"port": 65536}}, ["agi.port", "65535"]),
+        ({"agi": {"port": -1}}, ["agi.port"]),
+        ({"agi": {"allow": ["10.0.0.0/33"]}}, ["agi.allow.0"]),
+        ({"agi": {"max_sessions": 0}}, ["agi.max_sessions"]),
+        ({"log": {"level": "loud"}}, ["log.level"]),
+        ({"account": {"pbx": {"jid": "asterisk"}}}, ["is not a Jabber ID"]),
+        ({"account": {"pbx": {"jid": "a@b", "password": "x", "password_env": "Y"}}}, ["exactly one of", "password_env"]),
+        ({"account": {"pbx": {"jid": "a@b"}}}, ["exactly one of"]),
+        ({"account": {"pbx": {"jid": "a@b", "password": "change-me"}}}, ["still the one of the example"]),
+        ({"account": {"pbx": {**GOOD, "port": 5222}}}, ["port needs server"]),
+        ({"account": {"pbx": {**GOOD, "tls": "none"}}}, ['tls = "none"', "this machine"]),
+        ({"account": {"pbx": {**GOOD, "tls": "none", "server": "10.0.0.1"}}}, ['tls = "none"']),
+        ({"account": {"pbx": {**GOOD, "tls": "none", "server": "localhost.evil.example"}}}, ['tls = "none"']),
+        ({"account": {"pbx": {**GOOD, "priority": 128}}}, ["priority"]),
+        ({"account": {"pbx": {**GOOD, "buddies": ["bob"]}}}, ["'bob' is not a Jabber ID"]),
+        ({"account": {"pbx": {**GOOD, "accept_any_certificate": True, "ca_file": "/x"}}}, ["ca_file has no effect"]),
+        ({"account": {"a,b": GOOD}}, ["account.a,b"]),
+        ({"account": {"pbx": GOOD, "PBX": GOOD}}, ["differ in case only"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_each_mistake_is_named(data, words):
+    text = complaint(data)
+    for word in words:
+        assert word in text
+    assert text.startswith("f.toml: ")
+
+
+def test_all_mistakes_are_named_at_once():
+    assert len(complaint({"agi": {"prot": 1}, "log": {"level": "x"}}).splitlines()) == 2
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST"])
+def test_no_tls_is_allowed_on_this_machine(server):
+    assert settings(tls="none", server=server).tls == "none"
+
+
+@pytest.mark.parametrize(("key", "low", "high"), [("priority", -128, 127), ("message_limit", 1, 10_000), ("keepalive", 1, 3600)])
+def test_limits_hold_at_both_ends(key, low, high):
+    for value in (low, high):
+        assert getattr(settings(**{key: value}), key) == value
+    for value in (low - 1, high + 1):
+        with pytest.raises(ConfigError, match=key):
+            settings(**{key: value})
+
+
+def test_a_wrong_value_is_not_repeated_when_it_may_be_a_secret():
+    assert "hunter2" not in complaint({"account": {"pbx": {"jid": "a@b", "password": ["hunter2"]}}})
+    assert "hunter2" not in complaint({"account": {"pbx": {**GOOD, "pasword": "hunter2"}}})
+
+
+def test_the_password_shows_in_no_text():
+    assert "s3cr3t" not in repr(settings()) + str(settings()) + settings().model_dump_json()
+
+
+def test_password_from_a_file(tmp_path):
+    path = tmp_path / "pw"
+    path.write_text("grüße\nsecond line\n")
+    assert settings(password=None, password_file=str(path)).secret() == "grüße"
+    path.write_text("other")
+    assert settings(password=None, password_file=str(path)).secret() == "other"
+
+
+def test_password_from_the_environment(monkeypatch):
+    monkeypatch.setenv("PBX_PASSWORD", "from-env")
+    assert settings(password=None, password_env="PBX_PASSWORD").secret() == "from-env"
+
+
+def test_password_from_a_command_without_a_shell():
+    account = settings(password=None, password_command=["printf", "%s\\n", "$HOME; echo x"])
+    assert account.secret() == "$HOME; echo x"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"password_file": "/nowhere/pw"}, "No such file"),
+        ({"password_env": "NOT_SET_AT_ALL"}, "environment variable NOT_SET_AT_ALL gives no password"),
+        ({"password_command": []}, "empty"),
+        ({"password_command": ["no-such-program-here"]}, "no program"),
+        ({"password_command": ["sh", "-c", "echo hunter2; exit 3"]}, "exit code 3"),
+        ({"password_command": ["true"]}, "gives no password"),
+        ({"password_command": ["printf", "\\377"]}, "not UTF-8"),
+    ],
+)
+def test_a_password_that_cannot_be_had(source, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        settings(password=None, **source).secret()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_command_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr("agi_xmpp.config.PASSWORD_COMMAND_TIMEOUT", 0.05)
+    with pytest.raises(ConfigError, match="within"):
+        settings(password=None, password_command=["sleep", "60"]).secret()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"[agi\n", "not valid TOML"), (b"\xff\xfe", "not valid TOML"), (None, "No such file")],
+)
+def test_a_file_that_cannot_be_read(tmp_path, content, words):
+    path = tmp_path / "agi-xmpp.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        load(path)
+
+
+def test_a_file_is_read(tmp_path: Path):
+    path = tmp_path / "agi-xmpp.toml"
+    path.write_text('[account."asterisk-xmpp"]\njid = "asterisk@example.org"\npassword = "abc-1"\n')
+    account = load(path).account["asterisk-xmpp"]
+    assert isinstance(account, AccountSettings)
+    assert account.secret() == "abc-1"

@@ -1,0 +1,168 @@
+"""xmpp.conf and jabber.conf become our configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from agi_xmpp.config import load
+from agi_xmpp.errors import ConfigError
+from agi_xmpp.xmpp_conf import _ACCOUNT, _GENERAL, convert, read
+
+#: As in Asterisk's own sample, with everything in it that the format allows.
+SAMPLE = r"""
+[general]
+autoregister=yes ; comment
+autoprune=yes
+collection_nodes=no
+;-- a comment
+over lines [not a section] --;
+[defaults](!)
+type=client
+serverhost => xmpp.example.org
+[asterisk-xmpp](defaults)
+username = asterisk@example.org/pbx
+secret = pass\;word "quoted" ;--- the end
+port=5222
+usetls=yes
+usesasl=yes
+buddy=bob@example.org
+buddy=ann@example.org
+buddy=bob@example.org
+buddy=nonsense
+status=xaway
+statusmessage="I am available"
+timeout=7
+priority=3
+sendtodialplan=yes
+context=inbound
+distribute_events=no
+"""
+
+
+def imported(tmp_path, text):
+    path = tmp_path / "xmpp.conf"
+    path.write_text(text)
+    result = convert(read(path))
+    (tmp_path / "ours.toml").write_text(result.toml)
+    return load(tmp_path / "ours.toml"), result
+
+
+def account(tmp_path, *lines, general=""):
+    text = f"[general]\n{general}\n[pbx]\nusername=a@example.org\nsecret=abc-1\nserverhost=xmpp.example.org\n" + "\n".join(lines)
+    settings, result = imported(tmp_path, text)
+    return settings.account["pbx"], result
+
+
+def test_the_sample(tmp_path):
+    settings, result = imported(tmp_path, SAMPLE)
+    pbx = settings.account["asterisk-xmpp"]
+    assert pbx.jid == "asterisk@example.org/pbx"
+    assert pbx.secret() == 'pass;word "quoted"'
+    assert pbx.server == "xmpp.example.org"
+    assert pbx.tls == "starttls"
+    assert pbx.buddies == ["bob@example.org", "ann@example.org"]
+    assert (pbx.show, pbx.status, pbx.priority, pbx.message_ttl) == ("xa", '"I am available"', 3, 7)
+    assert pbx.subscriptions == "accept"
+    told = "\n".join(result.notes)
+    for option in ("autoprune", "sendtodialplan", "context", "distribute_events", "buddy = nonsense", "certificate"):
+        assert option in told, option
+        assert option in result.toml, option
+    assert "pass;word" not in told
+
+
+def test_every_option_that_the_original_reads_is_carried_over_or_explained(tmp_path):
+    # The option tables of load_module() in res_xmpp.c 22.10.1 and of res_jabber.c 1.8.
+    assert set(_GENERAL) == {"debug", "autoprune", "autoregister", "auth_policy", "collection_nodes", "pubsub_autocreate"}
+    assert set(_ACCOUNT) == set(
+        "username secret refresh_token oauth_clientid oauth_secret serverhost port statusmessage pubsub_node context priority"
+        " timeout debug type distribute_events usetls usesasl forceoldssl keepalive autoprune autoregister auth_policy"
+        " sendtodialplan status buddy".split()
+    )
+
+
+@pytest.mark.parametrize("option", sorted(name for name, reason in _ACCOUNT.items() if reason))
+def test_what_is_left_out_is_said(tmp_path, option):
+    _, result = account(tmp_path, f"{option}=yes")
+    assert any(f"pbx: {option} = yes left out:" in note for note in result.notes)
+
+
+def test_an_option_that_never_was_is_said(tmp_path):
+    _, result = account(tmp_path, "colour=blue")
+    assert any("colour" in note and "no option" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "value"),
+    [
+        ([], "jid", "a@example.org/asterisk-xmpp"),
+        (["port=5299"], "port", 5299),
+        (["port=5222"], "port", None),
+        (["port=5223"], "tls", "direct"),
+        (["usetls=no"], "tls", "starttls"),
+        (["usetls=no", "serverhost=127.0.0.1"], "tls", "none"),
+        (["autoregister=no"], "subscriptions", "deny"),
+        (["autoregister=no"], "subscribe", False),
+        (["autoregister=1"], "subscriptions", "accept"),
+        (["auth_policy=deny"], "subscriptions", "deny"),
+        ([], "subscriptions", "buddies"),
+        (["status=invisible"], "show", "dnd"),
+        (["status=bogus"], "show", "online"),
+        (["timeout=0"], "message_ttl", 0),
+    ],
+)
+def test_one_option(tmp_path, lines, key, value):
+    settings, _ = account(tmp_path, *lines)
+    assert getattr(settings, key) == value
+
+
+def test_general_options_hold_for_accounts_that_say_nothing(tmp_path):
+    assert account(tmp_path, general="autoregister=no")[0].subscriptions == "deny"
+    assert account(tmp_path, "autoregister=yes", general="autoregister=no")[0].subscriptions == "accept"
+
+
+def test_debug_is_for_the_whole_service(tmp_path):
+    settings, _ = imported(tmp_path, "[general]\ndebug=yes\n[p]\nusername=a@b.c\nsecret=abc-1\nserverhost=h\n")
+    assert settings.log.level == "debug"
+
+
+def test_a_component_is_named_and_others_come_over(tmp_path):
+    settings, result = imported(tmp_path, "[c]\ntype=component\nusername=x.org\n[p]\nusername=a@b.c\nsecret=abc-1\n")
+    assert list(settings.account) == ["p"]
+    assert any(note.startswith("c: type = component is not imported") for note in result.notes)
+
+
+def test_include(tmp_path):
+    (tmp_path / "more.conf").write_text("secret=from-include\n")
+    settings, _ = imported(tmp_path, '[p]\nusername=a@b.c\n#include "more.conf"\n')
+    assert settings.account["p"].secret() == "from-include"
+
+
+def test_a_section_goes_on_later(tmp_path):
+    settings, _ = imported(tmp_path, "[p]\nusername=a@b.c\n[q]\nusername=d@b.c\nsecret=abc-1\n[p](+)\nsecret=abc-2\n")
+    assert settings.account["p"].secret() == "abc-2"
+
+
+def test_text_in_latin_1(tmp_path):
+    path = tmp_path / "xmpp.conf"
+    path.write_bytes("[p]\nusername=a@b.c\nsecret=gr\xfc\xdfe\n".encode("latin-1"))
+    assert 'password = "grüße"' in convert(read(path)).toml
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("username=a@b\n", "line 1.*before the first"),
+        ("[p]\nnonsense\n", "line 2.*no setting"),
+        ("[p\n", "line 1.*no .section."),
+        ("[p](base)\n", "no section 'base'"),
+        ("[p]\n#exec rm -rf /\n", "#exec is not run"),
+        ("[p]\n#include nowhere.conf\n", "nowhere.conf does not exist"),
+        ("[p]\n#include xmpp.conf\n", "nested more than 10"),
+        ("[general]\n", "no account"),
+        ("[p]\nusername=x@b.c\nsecret=change-me\n", "still the one of the example"),
+        ("[p]\nusername=x@b.c\nsecret=abc-1\npriority=high\n", "priority = 'high' is no number"),
+    ],
+)
+def test_what_cannot_be_imported(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=words):
+        imported(tmp_path, text)
