@@ -1,0 +1,87 @@
+"""Fixtures of the real parts, and their versions in the summary of the run.
+
+Where the testbed cannot be had, its tests are skipped with the reason; in CI (environment variable ``CI``) they fail.
+Servers of the whole session are shared: use accounts, extensions and names of your own. A test that restarts or breaks
+a server starts one for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.testbed import rootfs as trees
+from tests.testbed.asterisk import Asterisk
+from tests.testbed.errors import TestbedError
+from tests.testbed.program import journal
+from tests.testbed.rootfs import Rootfs
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {name}", text) for name, text in journal().tails().items()]
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    journal().begin()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    parts = journal().started
+    if parts:
+        terminalreporter.section("real parts")
+        terminalreporter.line(", ".join(sorted(parts, key=str.casefold)))
+
+
+@pytest.fixture(scope="session")
+def rootfs(pytestconfig: pytest.Config) -> Rootfs:
+    """Debian testing, built if need be."""
+    return _tree("testing", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def asterisk_process(rootfs: Rootfs) -> Iterator[Asterisk]:
+    with Asterisk(rootfs) as asterisk:
+        yield asterisk
+
+
+@pytest.fixture
+async def asterisk(asterisk_process: Asterisk) -> AsyncIterator[Asterisk]:
+    """The session's Asterisk. After the test it must still serve, and all calls are hung up."""
+    yield asterisk_process
+    try:
+        await asterisk_process.assert_serving()
+    finally:
+        await asterisk_process.disconnect()
+
+
+def _tree(suite: str, config: pytest.Config) -> Rootfs:
+    capture = config.pluginmanager.getplugin("capturemanager")
+
+    def progress(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            trees.say(line)
+
+    try:
+        return trees.build(suite, progress)
+    except TestbedError as error:
+        if os.environ.get("CI", "").lower() in ("true", "1"):
+            pytest.fail(f"no testbed: {error}", pytrace=False)
+        pytest.skip(f"no testbed: {error}")
