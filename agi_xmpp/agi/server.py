@@ -302,6 +302,7 @@ class _Session(asyncio.Protocol):
     def _handler_done(self, task: asyncio.Task[None]) -> None:
         assert self._channel is not None  # noqa: S101 - it was made before the task
         self._stop_timer()
+        self._channel.end(AgiHangup("the session is over"))  # for tasks and threads that the handler left behind
         failed = self._failed(task, self._channel.id)
         self._server.stats.failed += failed
         if self._closing:
