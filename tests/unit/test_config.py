@@ -36,7 +36,10 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"agi": {"prot": 1}}, ["agi.prot: unknown key", "did you mean port?"]),
         ({"agi": {"zzz": 1}}, ["agi.zzz: unknown key", "known here:", "max_sessions"]),
         ({"agi": {"script": [{"path": "a", "callabel": "m:f"}]}}, ["agi.script.0.callabel", "did you mean callable?"]),
-        ({"account": {"pbx": {**GOOD, "passwrd": "x"}}}, ["account.pbx.passwrd: unknown key", "did you mean password?"]),
+        (
+            {"account": {"pbx": {**GOOD, "passwrd": "x"}}},
+            ["account.pbx.passwrd: unknown key", "did you mean password?"],
+        ),
         ({"account": {"pbx": {"password": "x"}}}, ["account.pbx.jid: is missing"]),
         ({"agi": {"port": 65536}}, ["agi.port", "65535"]),
         ({"agi": {"port": -1}}, ["agi.port"]),
@@ -44,7 +47,10 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"agi": {"max_sessions": 0}}, ["agi.max_sessions"]),
         ({"log": {"level": "loud"}}, ["log.level"]),
         ({"account": {"pbx": {"jid": "asterisk"}}}, ["is not a Jabber ID"]),
-        ({"account": {"pbx": {"jid": "a@b", "password": "x", "password_env": "Y"}}}, ["exactly one of", "password_env"]),
+        (
+            {"account": {"pbx": {"jid": "a@b", "password": "x", "password_env": "Y"}}},
+            ["exactly one of", "password_env"],
+        ),
         ({"account": {"pbx": {"jid": "a@b"}}}, ["exactly one of"]),
         ({"account": {"pbx": {"jid": "a@b", "password": "change-me"}}}, ["still the one of the example"]),
         ({"account": {"pbx": {**GOOD, "port": 5222}}}, ["port needs server"]),
@@ -75,7 +81,9 @@ def test_no_tls_is_allowed_on_this_machine(server):
     assert settings(tls="none", server=server).tls == "none"
 
 
-@pytest.mark.parametrize(("key", "low", "high"), [("priority", -128, 127), ("message_limit", 1, 10_000), ("keepalive", 1, 3600)])
+@pytest.mark.parametrize(
+    ("key", "low", "high"), [("priority", -128, 127), ("message_limit", 1, 10_000), ("keepalive", 1, 3600)]
+)
 def test_limits_hold_at_both_ends(key, low, high):
     for value in (low, high):
         assert getattr(settings(**{key: value}), key) == value

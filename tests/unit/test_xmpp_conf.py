@@ -48,7 +48,10 @@ def imported(tmp_path, text):
 
 
 def account(tmp_path, *lines, general=""):
-    text = f"[general]\n{general}\n[pbx]\nusername=a@example.org\nsecret=abc-1\nserverhost=xmpp.example.org\n" + "\n".join(lines)
+    text = (
+        f"[general]\n{general}\n[pbx]\nusername=a@example.org\nsecret=abc-1\nserverhost=xmpp.example.org\n"
+        + "\n".join(lines)
+    )
     settings, result = imported(tmp_path, text)
     return settings.account["pbx"], result
 
@@ -72,12 +75,20 @@ def test_the_sample(tmp_path):
 
 def test_every_option_that_the_original_reads_is_carried_over_or_explained(tmp_path):
     # The option tables of load_module() in res_xmpp.c 22.10.1 and of res_jabber.c 1.8.
-    assert set(_GENERAL) == {"debug", "autoprune", "autoregister", "auth_policy", "collection_nodes", "pubsub_autocreate"}
-    assert set(_ACCOUNT) == set(
-        "username secret refresh_token oauth_clientid oauth_secret serverhost port statusmessage pubsub_node context priority"
-        " timeout debug type distribute_events usetls usesasl forceoldssl keepalive autoprune autoregister auth_policy"
-        " sendtodialplan status buddy".split()
-    )
+    assert set(_GENERAL) == {
+        "debug",
+        "autoprune",
+        "autoregister",
+        "auth_policy",
+        "collection_nodes",
+        "pubsub_autocreate",
+    }
+    options = """
+        username secret refresh_token oauth_clientid oauth_secret serverhost port statusmessage pubsub_node context
+        priority timeout debug type distribute_events usetls usesasl forceoldssl keepalive autoprune autoregister
+        auth_policy sendtodialplan status buddy
+    """
+    assert set(_ACCOUNT) == set(options.split())
 
 
 @pytest.mark.parametrize("option", sorted(name for name, reason in _ACCOUNT.items() if reason))

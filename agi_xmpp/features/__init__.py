@@ -1,0 +1,14 @@
+"""What the service can do: one file a capability.
+
+To add a verb: write its file, its test, its row in docs/dialplan.md, and one line here.
+"""
+
+from agi_xmpp.features import receive, send, status
+from agi_xmpp.features.verb import Verb
+
+#: Every verb that a dialplan can call.
+VERBS: tuple[Verb, ...] = (
+    send.VERB,
+    status.VERB,
+    receive.VERB,
+)

@@ -1,0 +1,87 @@
+"""From a FastAGI request to the verb or script that it names, and from an error to what the dialplan sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from agi_xmpp.agi.channel import Channel
+from agi_xmpp.errors import AgiError, AgiHangup, AgiXmppError, UsageError, XmppError, dialplan_status
+from agi_xmpp.features.verb import Accounts, Call, Verb, fold
+
+log = logging.getLogger("agi_xmpp.dispatch")
+
+#: A FastAGI handler of our own that is no verb, such as a pyst2 script.
+Route = Callable[[Channel], Awaitable[None]]
+
+
+class Dispatcher:
+    """The handler that the FastAGI server calls for every session.
+
+    Args:
+        accounts: the sessions; may change while we run (reload).
+        verbs: what a dialplan can call.
+        routes: other handlers by path, compared exactly.
+    """
+
+    def __init__(self, accounts: Accounts, verbs: Iterable[Verb], routes: Mapping[str, Route]) -> None:
+        self.accounts = accounts
+        self.routes = routes
+        self._verbs = {verb.key: verb for verb in verbs}
+
+    async def __call__(self, channel: Channel) -> None:
+        """Serve one session.
+
+        Raises:
+            UsageError: there is neither a verb nor a route of that name.
+            Exception: whatever went wrong beyond the errors that a dialplan can act on; Asterisk is told ``failure``.
+        """
+        script = channel.environment.script.strip("/")
+        if route := self.routes.get(script):
+            await route(channel)
+            return
+        verb = self._verbs.get(fold(script))
+        if verb is None:
+            known = ", ".join([*(verb.name for verb in self._verbs.values()), *self.routes])
+            message = f"no verb {script!r}; there are: {known}"
+            with contextlib.suppress(AgiError):
+                await channel.verbose(f"agi-xmpp: {message}")
+            raise UsageError(message)
+        await self._run(Call(channel, verb, self.accounts, channel.environment.args, channel.environment.query))
+
+    async def _run(self, call: Call) -> None:
+        channel, verb = call.channel, call.verb
+        for name, value in verb.clears.items():
+            await channel.set_variable(name, value)
+        try:
+            call.check()
+            if verb.ends_with_call:
+                async with channel.until_hangup():
+                    await verb.run(call)
+            else:
+                await verb.run(call)
+        except AgiHangup:
+            log.info("%s %s: the caller hung up", channel.id, verb.name)
+            await self._fail(call, "HANGUP", "the caller hung up")
+        except AgiError:
+            raise  # the conversation with Asterisk itself is broken: nothing more can be set
+        except AgiXmppError as error:
+            level = logging.WARNING if isinstance(error, (UsageError, XmppError)) else logging.ERROR
+            log.log(level, "%s %s: %s", channel.id, verb.name, error)
+            await self._fail(call, dialplan_status(error), str(error))
+            await channel.verbose(f"agi-xmpp: {verb.name}: {error}")
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # The cause goes to the log, with a traceback, from the server; a dialplan gets no internals.
+            await self._fail(
+                call, "ERROR", f"internal error in {verb.name}; the log of agi-xmpp has it under {channel.id}"
+            )
+            raise
+
+    async def _fail(self, call: Call, status: str, reason: str) -> None:
+        verb = call.verb
+        await call.set(verb.status, status if status in verb.failures else verb.clears[verb.status])
+        await call.set("JABBER_ERROR", " ".join(reason.split()))
