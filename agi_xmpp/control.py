@@ -49,7 +49,9 @@ class ControlServer:
             if await _answers(self.path):
                 raise ConfigError(f"control.socket {self.path}: another agi-xmpp is running there already")
             self.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # systemd makes it (RuntimeDirectory=); by hand, we do; failing that, see below
+        with contextlib.suppress(
+            OSError
+        ):  # systemd makes it (RuntimeDirectory=); by hand, we do; failing that, see below
             self.path.parent.mkdir(mode=0o750, exist_ok=True)
         mask = os.umask(0o117)  # set before the socket appears, so that it is never open to all
         try:

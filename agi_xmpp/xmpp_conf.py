@@ -337,9 +337,7 @@ def _subscriptions(account: _Account) -> None:
         account.table.add("subscriptions", "deny")
     elif "autoregister" in options:
         account.table.add("subscriptions", "accept")
-        account.note(
-            'autoregister = yes lets every stranger see our presence, as in res_xmpp; "buddies" would not'
-        )
+        account.note('autoregister = yes lets every stranger see our presence, as in res_xmpp; "buddies" would not')
     else:
         account.note("only buddies may see our presence (res_xmpp's default let in everybody)")
     if not _true(options.get("autoregister", "yes")):
