@@ -18,6 +18,7 @@ from tests.testbed.asterisk import Asterisk
 from tests.testbed.errors import TestbedError
 from tests.testbed.program import journal
 from tests.testbed.rootfs import Rootfs
+from tests.testbed.xmpp import Accounts, Ejabberd, Prosody, XmppServer
 
 _HERE = Path(__file__).parent
 
@@ -70,6 +71,31 @@ async def asterisk(asterisk_process: Asterisk) -> AsyncIterator[Asterisk]:
         await asterisk_process.assert_serving()
     finally:
         await asterisk_process.disconnect()
+
+
+@pytest.fixture(scope="session")
+def prosody(rootfs: Rootfs) -> Iterator[Prosody]:
+    with Prosody(rootfs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ejabberd(rootfs: Rootfs) -> Iterator[Ejabberd]:
+    with Ejabberd(rootfs) as server:
+        yield server
+
+
+@pytest.fixture(params=["prosody", "ejabberd"])
+def xmpp_server(request: pytest.FixtureRequest) -> XmppServer:
+    """Each of the session's servers in turn."""
+    server: XmppServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+async def accounts(xmpp_server: XmppServer) -> Accounts:
+    """Makes accounts on the server of the test."""
+    return Accounts(xmpp_server)
 
 
 def _tree(suite: str, config: pytest.Config) -> Rootfs:

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
 from tests.testbed.asterisk import Asterisk
+from tests.testbed.client import Buddy
+from tests.testbed.errors import TestbedError
+from tests.testbed.pki import Certificate
+from tests.testbed.proxy import Proxy
 from tests.testbed.rootfs import Rootfs
+from tests.testbed.xmpp import Accounts, Ejabberd, Options, Prosody, XmppServer
+
+Tls = Literal["starttls", "direct", "none"]
+HEADER = (
+    "<?xml version='1.0'?><stream:stream to='xmpp.test' version='1.0' xmlns='jabber:client'"
+    " xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+SERVERS = pytest.mark.parametrize("make", [Prosody, Ejabberd])
+
+
+async def _features(server: XmppServer) -> str:
+    """Open a stream and return what the server offers before encryption (RFC 6120 section 4.3.2)."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(HEADER.encode())
+    answer = await asyncio.wait_for(reader.readuntil(b"</stream:features>"), 10)
+    writer.close()
+    return answer.decode()
 
 
 class TestAsterisk:
@@ -92,3 +116,202 @@ exten => 1,1,AGI(agi://127.0.0.1:{port}/hello,one)
             await asterisk.kill()
             with pytest.raises(AssertionError, match="Asterisk ended"):
                 await call.event("Never")
+
+
+class TestServers:
+    @pytest.mark.parametrize("tls", ["starttls", "direct"])
+    async def test_two_people_talk(self, xmpp_server: XmppServer, accounts: Accounts, tls: Tls) -> None:
+        ann, bob = await accounts("ann"), await accounts("bob")
+        async with (
+            Buddy.online(xmpp_server, ann.jid, ann.password, tls=tls) as ann_client,
+            Buddy.online(xmpp_server, bob.jid, bob.password, tls=tls, resource="desk") as bob_client,
+        ):
+            sent = ann_client.say(bob.jid, "tea & <biscuits> 🫖", thread="t-1", receipt=True)
+            heard = await bob_client.hears(sender=ann.jid)
+            assert (heard.body, heard.thread, heard.id) == ("tea & <biscuits> 🫖", "t-1", sent)
+            assert heard.sender == ann_client.full_jid == f"{ann.jid}/phone"
+            receipt = await ann_client.hears(lambda message: message.receipt_for == sent)
+            assert receipt.sender == f"{bob.jid}/desk"
+
+    async def test_wrong_password_is_refused(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
+        bob = await accounts("bob")
+        with pytest.raises(TestbedError, match="the login was refused"):
+            await Buddy.connect(xmpp_server, bob.jid, "wrong")
+
+    async def test_carbons_reach_the_other_client(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
+        ann, bob = await accounts("ann"), await accounts("bob")
+        async with (
+            Buddy.online(xmpp_server, ann.jid, ann.password) as ann_client,
+            Buddy.online(xmpp_server, bob.jid, bob.password, resource="phone", carbons=True) as phone,
+            Buddy.online(xmpp_server, bob.jid, bob.password, resource="desk", carbons=True) as desk,
+        ):
+            ann_client.say(desk.full_jid, "only to the desk")
+            assert (await desk.hears("only to the desk")).carbon == ""
+            assert (await phone.hears("only to the desk")).carbon == "received"
+            phone.say(ann.jid, "answered from the phone")
+            assert (await desk.hears("answered from the phone")).carbon == "sent"
+
+    async def test_presence_needs_consent(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
+        ann, bob = await accounts("ann"), await accounts("bob")
+        async with (
+            Buddy.online(xmpp_server, ann.jid, ann.password) as ann_client,
+            Buddy.online(xmpp_server, bob.jid, bob.password, accepts=False) as bob_client,
+        ):
+            ann_client.subscribe(bob.jid)
+            await bob_client.sees(lambda seen: seen.type == "subscribe" and seen.sender == ann.jid)
+            # Prosody says at once that bob is unavailable, which says nothing.
+            assert not [seen for seen in ann_client.seen if seen.sender.startswith(bob.jid) and not seen.type]
+            bob_client.approve(ann.jid)
+            await ann_client.sees(lambda seen: seen.sender == bob_client.full_jid and not seen.type)
+            await bob_client.be("dnd", "asleep", 7)
+            seen = await ann_client.sees(lambda seen: seen.sender == bob_client.full_jid and bool(seen.show))
+            assert (seen.show, seen.status, seen.priority) == ("dnd", "asleep", 7)
+
+    async def test_mail_for_somebody_offline_is_kept(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
+        ann, bob = await accounts("ann"), await accounts("bob")
+        async with Buddy.online(xmpp_server, ann.jid, ann.password) as ann_client:
+            ann_client.say(bob.jid, "for later")
+            ann_client.say(ann_client.full_jid, "the server has read the line before this one")
+            await ann_client.hears()
+        async with Buddy.online(xmpp_server, bob.jid, bob.password) as bob_client:
+            assert (await bob_client.hears("for later")).delayed != ""
+
+    async def test_the_same_account_cannot_be_made_twice(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
+        bob = await accounts("bob")
+        with pytest.raises(TestbedError, match="already"):
+            await xmpp_server.add_user(bob.jid.partition("@")[0], "other")
+
+
+@SERVERS
+class TestServersOfATestsOwn:
+    @pytest.mark.parametrize(
+        ("certificate", "reason"),
+        [
+            ("wrong-host", "Hostname mismatch"),
+            ("unknown-ca", "unable to get local issuer"),
+            ("expired", "has expired"),
+        ],
+    )
+    async def test_bad_certificates_are_shown_and_refused(
+        self, rootfs: Rootfs, make: type[XmppServer], certificate: Certificate, reason: str
+    ) -> None:
+        async with make(rootfs, Options(certificate=certificate)) as server:
+            jid = await server.add_user("bob", "secret")
+            for tls in ("starttls", "direct"):
+                with pytest.raises(TestbedError, match=reason):
+                    await Buddy.connect(server, jid, "secret", tls=tls)
+
+    async def test_without_encryption(self, rootfs: Rootfs, make: type[XmppServer]) -> None:
+        async with make(rootfs, Options(tls="off")) as server:
+            jid = await server.add_user("bob", "secret")
+            async with Buddy.online(server, jid, "secret", tls="none") as buddy:
+                assert buddy.connected
+
+    async def test_encryption_is_required(self, rootfs: Rootfs, make: type[XmppServer]) -> None:
+        async with make(rootfs) as server:
+            features = await _features(server)
+        assert "<required/>" in features
+        assert "<mechanism>" not in features
+
+    async def test_encryption_is_optional(self, rootfs: Rootfs, make: type[XmppServer]) -> None:
+        async with make(rootfs, Options(tls="optional")) as server:
+            jid = await server.add_user("bob", "secret")
+            for tls in ("none", "starttls"):
+                async with Buddy.online(server, jid, "secret", tls=tls) as buddy:
+                    assert buddy.connected
+
+    @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
+    async def test_mechanisms_are_restricted(self, rootfs: Rootfs, make: type[XmppServer], mechanism: str) -> None:
+        async with make(rootfs, Options(mechanisms=(mechanism,))) as server:
+            jid = await server.add_user("bob", "secret")
+            async with Buddy.online(server, jid, "secret") as buddy:
+                assert buddy.mechanism == mechanism
+
+    async def test_long_stanzas_are_refused(self, rootfs: Rootfs, make: type[XmppServer]) -> None:
+        async with make(rootfs, Options(max_stanza=20_000)) as server:
+            jid = await server.add_user("bob", "secret")
+            buddy = await Buddy.connect(server, jid, "secret")
+            buddy.say(buddy.full_jid, "a" * 15_000)
+            assert len((await buddy.hears()).body) == 15_000
+            buddy.say(buddy.full_jid, "a" * 25_000)
+            await buddy.until_gone()
+
+    async def test_without_offline_mail_it_bounces(self, rootfs: Rootfs, make: type[XmppServer]) -> None:
+        async with make(rootfs, Options(offline=False)) as server:
+            ann, bob = await server.add_user("ann", "a"), await server.add_user("bob", "b")
+            async with Buddy.online(server, ann, "a") as client:
+                sent = client.say(bob, "nobody there")
+                bounce = await client.hears(lambda message: message.type == "error")
+                assert (bounce.id, bounce.error) == (sent, "service-unavailable")
+
+    @pytest.mark.parametrize("end", [XmppServer.stop, XmppServer.kill], ids=["stop", "kill"])
+    async def test_accounts_outlive_a_restart(
+        self, rootfs: Rootfs, make: type[XmppServer], end: Callable[[XmppServer], object]
+    ) -> None:
+        async with make(rootfs) as server:
+            jid = await server.add_user("bob", "secret")
+            buddy = await Buddy.connect(server, jid, "secret")
+            await end(server)  # type: ignore[misc]
+            await buddy.until_gone()
+            with pytest.raises(TestbedError, match="no connection"):
+                await Buddy.connect(server, jid, "secret")
+            await server.start()
+            async with Buddy.online(server, jid, "secret") as again:
+                assert again.connected
+
+
+class TestProxy:
+    async def test_cut_silence_and_refusal(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
+        bob = await accounts("bob")
+        async with Proxy(xmpp_server.port) as proxy:
+            buddy = await Buddy.connect(xmpp_server, bob.jid, bob.password, port=proxy.port)
+            assert proxy.accepted == 1
+            proxy.cut("rst")
+            await buddy.until_gone()
+            buddy = await Buddy.connect(xmpp_server, bob.jid, bob.password, port=proxy.port)
+            await proxy.until_accepted(2)
+            proxy.cut("fin")
+            await buddy.until_gone()
+            await proxy.refuse()
+            with pytest.raises(TestbedError, match="no connection"):
+                await Buddy.connect(xmpp_server, bob.jid, bob.password, port=proxy.port)
+            await proxy.accept()
+            async with Buddy.online(xmpp_server, bob.jid, bob.password, port=proxy.port) as buddy:
+                proxy.silence()
+                buddy.say(buddy.full_jid, "into the silence")
+                with pytest.raises(AssertionError, match="not within"):
+                    await buddy.hears(timeout=0.2)
+                assert buddy.connected
+                proxy.resume()
+                await buddy.hears("into the silence")
+
+    async def test_rst_and_fin_are_what_they_say(self) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        async with (
+            await asyncio.start_server(serve, "127.0.0.1") as server,
+            Proxy(server.sockets[0].getsockname()[1]) as proxy,
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            await proxy.until_open(1)
+            proxy.cut("fin")
+            assert await reader.read() == b""
+            writer.close()
+            await proxy.until_open(0)
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            await proxy.until_open(1)
+            proxy.cut("rst")
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+
+    async def test_a_server_that_is_down(self) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))  # bound, not listening: nobody else gets it, and it refuses
+            async with Proxy(unused.getsockname()[1]) as proxy:
+                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
+                writer.close()

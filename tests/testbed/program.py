@@ -10,6 +10,7 @@ import abc
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -300,7 +301,7 @@ def _read(path: Path, since: int = 0) -> str:
     try:
         with path.open("rb") as file:
             file.seek(since)
-            return file.read().decode(errors="replace")
+            return re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode(errors="replace"))  # ejabberd's log is in colour
     except FileNotFoundError:
         return ""
 

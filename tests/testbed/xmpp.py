@@ -1,0 +1,364 @@
+"""Real XMPP servers behind one interface: Prosody and ejabberd."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import dataclasses
+import http.client
+import json
+import secrets
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from tests.testbed.errors import TestbedError
+from tests.testbed.pki import Certificate, Pki
+from tests.testbed.ports import free_port
+from tests.testbed.program import Program
+from tests.testbed.rootfs import Rootfs, RunDirectory
+
+#: Every mechanism that one of the servers may offer; `Options.mechanisms` turns the others off.
+_MECHANISMS = ("PLAIN", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "X-OAUTH2", "OAUTHBEARER")
+#: Mnesia keeps for 2 s in memory what it writes; accounts must outlive `Program.kill`.
+_FLUSH = "spawn(fun Loop() -> timer:sleep(50), catch mnesia:sync_log(), Loop() end)."
+#: ejabberd's modules without options. mod_http_api makes accounts for us.
+_EJABBERD_MODULES = (
+    *("mod_adhoc", "mod_blocking", "mod_caps", "mod_carboncopy", "mod_disco", "mod_http_api", "mod_last", "mod_ping"),
+    *("mod_privacy", "mod_private", "mod_roster", "mod_time", "mod_vcard", "mod_version"),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """How a server is set up.
+
+    Attributes:
+        domain: of the accounts.
+        certificate: what the server shows.
+        tls: whether clients must encrypt, may, or cannot.
+        mechanisms: the SASL mechanisms offered, without ``-PLUS``; empty for all that the server has.
+        max_stanza: bytes of the longest stanza taken from a client.
+        offline: keep messages for accounts that are not online.
+        resume: seconds for which a broken stream may be resumed (XEP-0198); 0 turns stream management off.
+    """
+
+    domain: str = "xmpp.test"
+    certificate: Certificate = "good"
+    tls: Literal["required", "optional", "off"] = "required"
+    mechanisms: Sequence[str] = ()
+    max_stanza: int = 262_144
+    offline: bool = True
+    resume: int = 300
+
+    @property
+    def disabled_mechanisms(self) -> list[str]:
+        """The mechanisms that the server must not offer.
+
+        The variant with channel binding (``-PLUS``) goes with its mechanism: with one of the two missing, client and
+        server take each other for victims of a downgrade attack (RFC 5802 section 6).
+        """
+        if not self.mechanisms:
+            return []
+        unwanted = [name for name in _MECHANISMS if name not in self.mechanisms]
+        return [*unwanted, *(f"{name}-PLUS" for name in unwanted if name.startswith("SCRAM"))]
+
+
+class XmppServer(Program):
+    """What Prosody and ejabberd have in common.
+
+    Args:
+        rootfs: where the program is.
+        options: how it is set up.
+
+    Attributes:
+        domain, muc_domain, component_domain: what it serves.
+        port: for clients, with STARTTLS unless that is turned off.
+        direct_tls_port: for clients that begin with TLS (XEP-0368).
+        component_port, component_secret: for an external component (XEP-0114) named ``component_domain``.
+    """
+
+    #: The user that the program runs as, inside; also the Debian package.
+    user = ""
+    #: The program as it writes itself.
+    title = ""
+
+    def __init__(self, rootfs: Rootfs, options: Options | None = None) -> None:
+        super().__init__(self.user)
+        self.rootfs = rootfs
+        self.options = options or Options()
+        self.domain = self.options.domain
+        self.muc_domain = f"rooms.{self.domain}"
+        self.component_domain = f"pbx.{self.domain}"
+        self.component_secret = secrets.token_hex(16)
+        self.port = free_port()
+        self.direct_tls_port = free_port()
+        self.component_port = free_port()
+        self._users: set[str] = set()
+        self._pki = Pki()
+        self._stack = contextlib.ExitStack()
+        self._directory: RunDirectory | None = None
+
+    @property
+    def ca_file(self) -> Path:
+        """The CA that clients must trust, as PEM; readable for everybody."""
+        return self._place().outside / "ca.pem"
+
+    async def add_user(self, user: str, password: str) -> str:
+        """Make an account and return its bare JID.
+
+        Raises:
+            TestbedError: there is one of that name already, or the server refused.
+        """
+        if user in self._users:
+            raise TestbedError(f"{self.name} has a user {user} already")
+        self._users.add(user)
+        await asyncio.to_thread(self._register, user, password)
+        return f"{user}@{self.domain}"
+
+    @abc.abstractmethod
+    def _register(self, user: str, password: str) -> None:
+        """Make an account in the running server; called in a thread."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.title} {self.rootfs.versions()[self.user]}"
+
+    @property
+    def log_file(self) -> Path:
+        return self._place().outside / "log/server.log"
+
+    @property
+    def output_file(self) -> Path:
+        return self._place().outside / "output"
+
+    @abc.abstractmethod
+    def _configure(self, directory: RunDirectory) -> None:
+        """Write the configuration."""
+
+    def _place(self) -> RunDirectory:
+        if self._directory is None:
+            raise TestbedError(f"{self.name} is not running")
+        return self._directory
+
+    def _prepare(self) -> None:
+        directory = self._stack.enter_context(self.rootfs.run_directory(self.user, self.user))
+        self._directory = directory
+        directory.directory("log")
+        directory.directory("data")
+        directory.write("ca.pem", self._pki.ca, mode=0o644)
+        pair = self._pki.issue(self.options.certificate, self.domain, self.muc_domain, self.component_domain)
+        directory.write("tls.key", pair.key)
+        directory.write("tls.crt", pair.chain)
+        directory.write("tls.pem", pair.chain + pair.key)
+        self._configure(directory)
+
+    def _clean_up(self) -> None:
+        self._stack.close()
+        self._directory = None
+
+    def _environment(self) -> dict[str, str]:
+        return {**self.rootfs.environment(), "HOME": str(self._place().inside)}
+
+    def _probe(self) -> None:
+        """Open a stream (RFC 6120 section 4.2): a port that is open does not yet mean that the domain is served."""
+        header = (
+            f"<?xml version='1.0'?><stream:stream to='{self.domain}' version='1.0' xmlns='jabber:client'"
+            " xmlns:stream='http://etherx.jabber.org/streams'>"
+        )
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            connection.sendall(header.encode())
+            answer = b""
+            while b"<stream:features" not in answer:
+                data = connection.recv(4096)
+                if not data or b"<stream:error" in data:
+                    raise OSError("it opens no stream yet")
+                answer += data
+            connection.sendall(b"</stream:stream>")
+
+
+class Prosody(XmppServer):
+    """A Prosody."""
+
+    user = "prosody"
+    title = "Prosody"
+
+    def _register(self, user: str, password: str) -> None:
+        config = str(self._place().inside / "prosody.cfg.lua")
+        self.rootfs.run("prosodyctl", "--config", config, "register", user, self.domain, password, user=self.user)
+
+    def _command(self) -> list[str]:
+        return self.rootfs.command(
+            "prosody", "--config", str(self._place().inside / "prosody.cfg.lua"), "-F", user=self.user
+        )
+
+    def _configure(self, directory: RunDirectory) -> None:
+        here, options = directory.inside, self.options
+        modules = [
+            *("roster", "saslauth", "disco", "ping", "version", "private", "pep", "vcard_legacy", "vcard4", "carbons"),
+            *("blocklist", "time", "uptime"),
+            *(["tls"] if options.tls != "off" else []),
+            *(["smacks"] if options.resume else []),
+        ]
+        directory.write(
+            "prosody.cfg.lua",
+            f"""
+daemonize = false
+pidfile = "{here}/prosody.pid"
+data_path = "{here}/data"
+log = {{ debug = "{here}/log/server.log" }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {self.port} }}
+c2s_direct_tls_ports = {{ {self.direct_tls_port} }}
+component_interfaces = {{ "127.0.0.1" }}
+component_ports = {{ {self.component_port} }}
+s2s_ports = {{ }}
+-- An answer to one client that follows a stanza to another would wait 40 ms for the kernel otherwise.
+network_settings = {{ nagle = false }}
+modules_enabled = {_lua_list(modules)}
+modules_disabled = {_lua_list(["s2s", *([] if options.offline else ["offline"])])}
+authentication = "internal_plain"
+storage = "internal"
+c2s_require_encryption = {_lua(options.tls == "required")}
+allow_unencrypted_plain_auth = {_lua(options.tls != "required")}
+disable_sasl_mechanisms = {_lua_list(options.disabled_mechanisms)}
+c2s_stanza_size_limit = {options.max_stanza}
+smacks_hibernation_time = {options.resume}
+ssl = {{ key = "{here}/tls.key", certificate = "{here}/tls.crt" }}
+c2s_direct_tls_ssl = ssl
+VirtualHost "{self.domain}"
+Component "{self.muc_domain}" "muc"
+Component "{self.component_domain}"
+    component_secret = "{self.component_secret}"
+""",
+        )
+
+
+class Ejabberd(XmppServer):
+    """An ejabberd. It takes some seconds to start: use the session's where you can."""
+
+    user = "ejabberd"
+    title = "ejabberd"
+
+    def __init__(self, rootfs: Rootfs, options: Options | None = None) -> None:
+        super().__init__(rootfs, options)
+        self._api_port = free_port()
+
+    def _register(self, user: str, password: str) -> None:
+        self._api("register", {"user": user, "host": self.domain, "password": password})
+
+    @property
+    def log_file(self) -> Path:
+        return self.output_file  # its own log file is written seconds later
+
+    def _api(self, command: str, arguments: dict[str, str]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._api_port, timeout=10)
+        try:
+            headers = {"Content-Type": "application/json", "Host": self.domain}
+            connection.request("POST", f"/api/{command}", json.dumps(arguments), headers)
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        except OSError as error:
+            raise TestbedError(f"ejabberd's API does not answer: {error}") from None
+        finally:
+            connection.close()
+        if response.status != http.HTTPStatus.OK:
+            raise TestbedError(f"ejabberd refused {command}: {text}")
+
+    def _command(self) -> list[str]:
+        # erl itself, not ejabberdctl: that one starts a daemon beside (epmd) and is not the process that it starts.
+        here = self._place().inside
+        mnesia = ("-mnesia", "dir", f'"{here}/data"')
+        return self.rootfs.command(
+            *("erl", "-noinput", "+sbwt", "none", *mnesia, "-s", "ejabberd", "-eval", _FLUSH), user=self.user
+        )
+
+    def _environment(self) -> dict[str, str]:
+        here = self._place().inside
+        return {
+            **super()._environment(),
+            "ERL_LIBS": ":".join(
+                str(Path("/") / path.relative_to(self.rootfs.path))
+                for path in self.rootfs.path.glob("usr/lib/*-linux-gnu*")
+            ),
+            "EJABBERD_CONFIG_PATH": str(here / "ejabberd.yml"),
+            "EJABBERD_LOG_PATH": str(here / "log/server.log"),
+            "ERL_CRASH_DUMP_BYTES": "0",
+        }
+
+    def _configure(self, directory: RunDirectory) -> None:
+        here, options = directory.inside, self.options
+        client = {
+            "module": "ejabberd_c2s",
+            "ip": "127.0.0.1",
+            "max_stanza_size": options.max_stanza,
+            "access": "all",
+            "shaper": "none",
+        }
+        starttls = {"off": {}, "optional": {"starttls": True}, "required": {"starttls_required": True}}[options.tls]
+        component = {"hosts": {self.component_domain: {"password": self.component_secret}}}
+        configuration = {
+            "hosts": [self.domain],
+            "loglevel": "info",
+            "certfiles": [f"{here}/tls.pem"],
+            "ca_file": f"{here}/ca.pem",
+            "acme": {"auto": False},
+            "auth_method": "internal",
+            "auth_password_format": "plain",
+            "disable_sasl_mechanisms": options.disabled_mechanisms,
+            "listen": [
+                {**client, "port": self.port, **starttls},
+                {**client, "port": self.direct_tls_port, "tls": True},
+                {"module": "ejabberd_service", "ip": "127.0.0.1", "port": self.component_port, **component},
+                {
+                    "module": "ejabberd_http",
+                    "ip": "127.0.0.1",
+                    "port": self._api_port,
+                    "request_handlers": {"/api": "mod_http_api"},
+                },
+            ],
+            "api_permissions": {"testbed": {"from": ["mod_http_api"], "who": "all", "what": "*"}},
+            "modules": {
+                **{name: {} for name in _EJABBERD_MODULES},
+                **({"mod_offline": {}} if options.offline else {}),
+                **({"mod_stream_mgmt": {"resume_timeout": options.resume}} if options.resume else {}),
+                "mod_muc": {"host": self.muc_domain, "access": ["allow"]},
+                "mod_pubsub": {"plugins": ["flat", "pep"]},
+            },
+        }
+        # JSON is YAML: no template to get wrong.
+        directory.write("ejabberd.yml", json.dumps(configuration, indent=1))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody's login.
+
+    Attributes:
+        jid: the bare JID.
+        password: in clear.
+    """
+
+    jid: str
+    password: str
+
+
+class Accounts:
+    """Makes accounts that no other test has: ``await accounts("bob")`` is ``bob-3f9a…@xmpp.test``."""
+
+    def __init__(self, server: XmppServer) -> None:
+        self.server = server
+
+    async def __call__(self, name: str) -> Account:
+        password = secrets.token_urlsafe(12)
+        return Account(await self.server.add_user(f"{name}-{secrets.token_hex(4)}", password), password)
+
+
+def _lua(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _lua_list(words: Sequence[str]) -> str:
+    return "{ " + ", ".join(json.dumps(word) for word in words) + " }"
