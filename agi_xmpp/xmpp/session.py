@@ -1,0 +1,503 @@
+"""One account's session: what verbs and features use (`agi_xmpp.xmpp.model.Session`), over an XMPP client login.
+
+The work is done elsewhere: `link` keeps the connection, `inbox` decides who gets a message, `outbox` knows what became
+of ours, `presence` knows who is there. This module ties them together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import aioxmpp
+from aioxmpp.errors import XMPPError
+
+from agi_xmpp.config import AccountSettings
+from agi_xmpp.errors import BadText, Bounced, NotAcknowledged, NotConfirmed, NotConnected, XmppError
+from agi_xmpp.xmpp import stanzas
+from agi_xmpp.xmpp.inbox import Bounce, Inbox
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.link import Delivery, Link, Outcome
+from agi_xmpp.xmpp.model import IncomingMessage, Jid, Presence, SessionInfo, Show
+from agi_xmpp.xmpp.outbox import Outbox, Queue, Queued, Sent
+from agi_xmpp.xmpp.presence import Decision, PresenceTracker, Subscription, decide
+from agi_xmpp.xmpp.text import clean_body, clean_status, thread_id
+
+log = logging.getLogger("agi_xmpp.xmpp")
+
+#: Messages on their way to the server at once. aioxmpp has no limit and no back-pressure: 1,000 of `max_body` = 60,000
+#: characters are 60 to 240 MB if the server stops reading.
+WINDOW = 1000
+
+#: Seconds to wait for the ping behind a message that the server has acknowledged already. The ping only collects a
+#: bounce that comes at once; a server that does not answer it costs no more than this.
+FENCE_TIME = 1.0
+
+#: Seconds after a login in which presences still arrive: who is not there by then is offline.
+SETTLE_TIME = 2.0
+
+#: Seconds for the server to answer what we ask at login.
+REQUEST_TIMEOUT = 10.0
+
+
+class ClientSession:
+    """An XMPP login and the conversations on it. Implements `agi_xmpp.xmpp.model.Session`.
+
+    Args:
+        account: the name in the configuration.
+        settings: of the account.
+
+    Raises:
+        BadJid: the account's ``jid`` or one of its ``buddies`` is none.
+    """
+
+    def __init__(self, account: str, settings: AccountSettings) -> None:
+        self._account = account
+        self._settings = settings
+        self._buddies = [parse(buddy) for buddy in settings.buddies]
+        self._clock = time.monotonic
+        self._link = Link(account, parse(settings.jid), settings, self)
+        self._inbox = Inbox(
+            self._clock,
+            ttl=settings.message_ttl,
+            message_limit=settings.message_limit,
+            contact_limit=settings.contact_limit,
+        )
+        self._outbox = Outbox(self._clock)
+        self._queue = Queue(self._clock, settings.queue_limit)
+        self._presence = PresenceTracker(self._buddies)
+        self._window = asyncio.Semaphore(WINDOW)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._drains: dict[Jid, asyncio.Task[None]] = {}
+        self._sending: set[Sent] = set()
+        self._receiving: set[asyncio.Future[IncomingMessage | XmppError]] = set()
+        self._news = asyncio.Event()
+        self._began_at = 0.0
+        self._roster_known = False
+        self._stopping = False
+        self._sent = 0
+        self._received = 0
+
+    @property
+    def account(self) -> str:
+        """See `Session.account`."""
+        return self._account
+
+    async def start(self) -> None:
+        """See `Session.start`."""
+        if self._settings.accept_any_certificate:
+            log.warning("account %s: accept_any_certificate is on: nothing proves whom we talk to", self._account)
+        self._link.start()
+
+    async def stop(self, timeout: float = 5.0) -> None:
+        """See `Session.stop`."""
+        end = _now() + timeout
+        self._stopping = True
+        if self._drains:
+            await asyncio.wait(self._drains.values(), timeout=timeout / 2)
+        for task in [*self._tasks, *self._drains.values()]:
+            task.cancel()
+        for message in self._queue:
+            self._dropped(message, "the service stops")
+        for future in self._receiving:
+            if not future.done():
+                future.set_result(NotConnected(f"account {self._account} is being stopped"))
+        await self._link.stop(max(end - _now(), 0.0))
+
+    async def ready(self, timeout: float, *, patient: bool = True) -> None:
+        """See `Session.ready`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not self._link.online and (patient or self._link.failure is None):
+                    await self._link.next_change()
+        if self._link.online:
+            return
+        failure = self._link.failure
+        if failure is None:
+            raise NotConnected(f"account {self._account} has no session within {timeout:g} s")
+        raise type(failure)(str(failure))
+
+    def info(self) -> SessionInfo:
+        """See `Session.info`."""
+        link = self._link
+        return SessionInfo(
+            account=self._account,
+            jid=str(link.jid),
+            state=link.state,
+            since=link.since,
+            error=str(link.failure or ""),
+            tls=link.tls,
+            resumable=link.resumable,
+            connects=link.connects,
+            sent=self._sent,
+            received=self._received,
+            unclaimed=self._inbox.unclaimed,
+            waiting=self._inbox.waiting,
+        )
+
+    # Sending
+
+    async def send_message(
+        self,
+        to: str,
+        body: str,
+        *,
+        message_id: str = "",
+        thread: str = "",
+        receipt: bool = False,
+        timeout: float = 10.0,
+    ) -> str:
+        """See `Session.send_message`."""
+        address = parse(to)
+        text = clean_body(body, self._settings.max_body)
+        thread = thread_id(thread)
+        sent = self._outbox.add(_message_id(message_id), address, thread, wants_receipt=receipt)
+        opened = self._inbox.ask(address, thread)
+        try:
+            await self._send(sent, text, _now() + timeout)
+        except (BadText, NotConnected, Bounced):
+            if opened:
+                self._inbox.retract(address, thread)
+            raise
+        return sent.id
+
+    async def delivered(self, message_id: str, timeout: float) -> None:
+        """See `Session.delivered`."""
+        sent = self._outbox.find(message_id)
+        if sent is None or not sent.wants_receipt:
+            raise NotAcknowledged(f"no receipt was asked for with the message {message_id}")
+        changed = asyncio.Event()
+        sent.watchers.append(changed.set)
+        try:
+            async with asyncio.timeout(timeout):
+                while not (sent.delivered or sent.bounce):
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            raise NotAcknowledged(f"{sent.to} sent no receipt within {timeout:g} s") from None
+        finally:
+            sent.watchers.remove(changed.set)
+        if not sent.delivered:
+            raise _bounced(sent)
+
+    def queue_message(
+        self, to: str, body: str, *, message_id: str = "", thread: str = "", max_age: float = 300.0
+    ) -> str:
+        """See `Session.queue_message`."""
+        address = parse(to)
+        text = clean_body(body, self._settings.max_body)
+        for late in self._queue.expired():
+            self._dropped(late, "there was no session in time")
+        if self._stopping:
+            raise NotConnected(f"account {self._account} is being stopped")
+        if self._queue.is_full:
+            raise NotConnected(f"{len(self._queue)} messages wait for a session already (queue_limit)")
+        message = Queued(_message_id(message_id), address, text, thread_id(thread), self._clock() + max_age)
+        self._queue.put(message)
+        self._inbox.ask(address, message.thread)
+        contact = address.bare
+        if contact not in self._drains:
+            # One task for each contact: in order for everybody, and nobody waits behind another's message.
+            task = asyncio.get_running_loop().create_task(self._drain(contact))
+            self._drains[contact] = task
+            task.add_done_callback(lambda _task: self._drains.pop(contact, None))
+        return message.id
+
+    async def _drain(self, contact: Jid) -> None:
+        """Send what waits for one contact, one by one."""
+        while message := self._queue.first(contact):
+            sent = self._outbox.add(message.id, message.to, message.thread, wants_receipt=False)
+            try:
+                await self._send(sent, message.body, _now() + message.expires_at - self._clock())
+            except NotConnected:
+                self._dropped(message, "there was no session in time")
+            except NotConfirmed as error:
+                # Sent again, it would come twice if it had come.
+                log.warning("account %s: message %s to %s: %s", self._account, message.id, message.to, error)
+            except (BadText, Bounced) as error:
+                self._dropped(message, str(error))
+            self._queue.remove(message)
+
+    def _dropped(self, message: Queued, reason: str) -> None:
+        log.warning("account %s: message %s to %s was dropped: %s", self._account, message.id, message.to, reason)
+
+    async def _send(self, sent: Sent, body: str, deadline: float) -> None:
+        """Send until the server has the message.
+
+        Args:
+            sent: its record.
+            body: its text.
+            deadline: moment on the loop's clock.
+        """
+        self._sending.add(sent)
+        try:
+            async with self._slot(deadline):
+                while not await self._try_once(sent, body, deadline):
+                    pass
+        finally:
+            self._sending.discard(sent)
+        self._sent += 1
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, deadline: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._window.acquire()
+        except TimeoutError:
+            raise NotConnected(f"{WINDOW} messages are on their way already; nothing was sent") from None
+        try:
+            yield
+        finally:
+            self._window.release()
+
+    async def _try_once(self, sent: Sent, body: str, deadline: float) -> bool:
+        """Send once. Returns False if the message certainly did not reach the server and may be sent again.
+
+        A ping goes behind the message. Stanzas are processed in order, so its reply says that the server has the
+        message if there are no acknowledgements (XEP-0198), and that a bounce of the server's own would be here.
+        """
+        await self._link.until_online(deadline)
+        delivery = self._link.send(stanzas.chat(sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt))
+        fence = self._link.request(stanzas.ping(Jid("", self._link.jid.domain)))
+        try:
+            outcome = await self._outcome(delivery, deadline)
+            if outcome is Outcome.NOT_SENT:
+                return False
+            acknowledged = outcome is Outcome.ACKNOWLEDGED
+            passed = sent.bounce is not None or await _passed(
+                fence, min(deadline, _now() + FENCE_TIME) if acknowledged else deadline
+            )
+        finally:
+            fence.cancel()
+        if sent.bounce:
+            raise _bounced(sent)
+        if not acknowledged and not passed:
+            raise NotConfirmed(f"the connection broke before the server confirmed the message to {sent.to}")
+        return True
+
+    async def _outcome(self, delivery: Delivery, deadline: float) -> Outcome:
+        try:
+            await asyncio.wait({delivery.outcome}, timeout=max(deadline - _now(), 0.0))
+        except asyncio.CancelledError:
+            delivery.withdraw()
+            raise
+        if not delivery.outcome.done() and not delivery.withdraw():
+            raise NotConfirmed("the server did not confirm the message in time; it may have arrived")
+        outcome = delivery.outcome.result()
+        if outcome is Outcome.REFUSED:
+            raise BadText("the message cannot be written as XML")
+        if outcome is Outcome.NOT_SENT and _now() >= deadline:
+            raise NotConnected(f"account {self._account} could not send the message in time")
+        return outcome
+
+    # Receiving
+
+    async def receive_message(
+        self, sender: str, timeout: float, *, thread: str = "", max_age: float | None = None
+    ) -> IncomingMessage:
+        """See `Session.receive_message`."""
+        if self._stopping:
+            raise NotConnected(f"account {self._account} is being stopped")
+        future: asyncio.Future[IncomingMessage | XmppError] = asyncio.get_running_loop().create_future()
+
+        def fail(bounce: Bounce) -> None:
+            future.set_result(Bounced(bounce.text, bounce.condition))
+
+        waiter = self._inbox.wait(parse(sender), thread_id(thread), max_age, future.set_result, fail)
+        self._receiving.add(future)
+        try:
+            await asyncio.wait({future}, timeout=timeout)
+        except asyncio.CancelledError:
+            # The message may have come in the same moment as the hangup: then it is for somebody else.
+            if future.done() and isinstance(message := future.result(), IncomingMessage):
+                self._inbox.put(message)
+            raise
+        finally:
+            self._receiving.discard(future)
+            self._inbox.end(waiter)
+        if not future.done():
+            raise TimeoutError(f"{sender} sent nothing within {timeout:g} s")
+        result = future.result()
+        if isinstance(result, IncomingMessage):
+            return result
+        raise result
+
+    async def presence(self, of: str, *, timeout: float = 0.0) -> Presence:
+        """See `Session.presence`."""
+        address = parse(of)
+        deadline = _now() + timeout
+        while True:
+            await self._link.until_online(deadline)
+            found = self._presence.look(address)
+            settled = self._roster_known if found.show is Show.NOT_IN_ROSTER else found.show is not Show.OFFLINE
+            left = min(deadline, self._began_at + SETTLE_TIME) - _now()
+            if settled or left <= 0:
+                return found
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+
+    # What the link tells (`link.Listener`)
+
+    def session_began(self) -> None:
+        """Ask for the roster, show that we are there, and do the rest in the background."""
+        settings = self._settings
+        self._began_at = _now()
+        self._roster_known = False
+        roster = self._link.request(stanzas.roster_request())
+        # Right behind the request: the server knows that we want the roster's changes, and answers can reach us.
+        self._link.post(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
+        self._spawn(self._settle_in(roster))
+
+    def session_ended(self) -> None:
+        """Forget who is there."""
+        self._presence.clear()
+        self._tell_news()
+
+    def message_came(self, message: Any) -> None:
+        """Take a message stanza."""
+        own = self._link.jid
+        if message.type_ is aioxmpp.MessageType.ERROR:
+            self._bounce_came(message, own)
+            return
+        inner, carbon = stanzas.carbon_of(message, own)
+        if inner is None or inner.type_ is aioxmpp.MessageType.ERROR:
+            return
+        who = stanzas.sender(inner, own)
+        if inner.xep0184_received is not None:
+            self._outbox.receipt(who, inner.xep0184_received.message_id)
+        wrapped = (message, inner) if carbon else (message,)
+        came = stanzas.incoming(
+            inner,
+            own,
+            carbon=carbon,
+            stamps=stanzas.stamps(*wrapped),
+            now=self._clock(),
+            wall=time.time(),
+        )
+        if not self._inbox.put(came):
+            return
+        self._received += 1
+        log.debug("account %s: %s from %s: %r", self._account, came.type, came.sender, came.body)
+        if inner.xep0184_request_receipt and came.id and not carbon and self._presence.may_see_us(who):
+            # Only to those who may see our presence: a receipt says that we are there (XEP-0184 section 8).
+            self._link.post(stanzas.receipt(who, came.id))
+
+    def presence_came(self, presence: Any) -> None:
+        """Take a presence stanza."""
+        kind = presence.type_
+        who = stanzas.sender(presence, self._link.jid)
+        if kind is aioxmpp.PresenceType.AVAILABLE:
+            self._presence.available(who, stanzas.show(presence), stanzas.text(presence.status), presence.priority)
+        elif kind is aioxmpp.PresenceType.UNAVAILABLE:
+            self._presence.unavailable(who)
+        elif kind is aioxmpp.PresenceType.ERROR:
+            self._presence.unavailable(who.bare)
+        elif kind is aioxmpp.PresenceType.SUBSCRIBE:
+            self._subscription_asked(who.bare)
+        elif kind in (aioxmpp.PresenceType.SUBSCRIBED, aioxmpp.PresenceType.UNSUBSCRIBED):
+            log.info("account %s: %s has %s us", self._account, who.bare, kind.value)
+        self._tell_news()
+
+    async def roster_pushed(self, iq: Any) -> None:
+        """Take a change of our roster, from our own account only (RFC 6121 section 2.1.6)."""
+        if stanzas.sender(iq, self._link.jid) != self._link.jid.bare:
+            raise aioxmpp.errors.XMPPAuthError(aioxmpp.ErrorCondition.FORBIDDEN)
+        for contact, subscription in stanzas.roster_items(iq.payload).items():
+            self._presence.update_roster(contact, subscription)
+        self._tell_news()
+
+    # Details
+
+    def _bounce_came(self, message: Any, own: Jid) -> None:
+        who = None if message.from_ is None else stanzas.sender(message, own)
+        bounce = stanzas.bounce(message)
+        sent = self._outbox.bounce(who, message.id_ or "", bounce, own)
+        if sent is None:
+            log.debug("account %s: an error from %s that belongs to none of our messages", self._account, who)
+        elif sent not in self._sending:
+            log.warning("account %s: message %s to %s: %s", self._account, sent.id, sent.to, bounce.text)
+            self._inbox.bounce(sent.to, sent.thread, bounce)
+
+    def _subscription_asked(self, who: Jid) -> None:
+        decision = decide(self._settings.subscriptions, who, self._buddies)
+        log.info(
+            "account %s: %s asks to see our presence: %s",
+            self._account,
+            who,
+            "granted" if decision is Decision.APPROVE else "refused",
+        )
+        self._link.post(stanzas.subscription(decision.value, who))
+
+    async def _settle_in(self, roster: asyncio.Future[Any]) -> None:
+        """Do at login what may take a moment: roster, subscriptions, carbon copies."""
+        query = await self._answer(roster, "the roster")
+        if query is not None and query.payload is not None:
+            items = stanzas.roster_items(query.payload)
+            self._presence.load_roster({jid: kind or Subscription.NONE for jid, kind in items.items()})
+            self._roster_known = True
+            self._tell_news()
+            if self._settings.subscribe:
+                for buddy in self._presence.unsubscribed_buddies():
+                    self._link.post(stanzas.subscription("subscribe", buddy))
+        features = await self._ask(stanzas.features_request(Jid("", self._link.jid.domain)), "its features")
+        if features is not None and stanzas.offers_carbons(features.payload):
+            await self._ask(stanzas.carbons_request(), "carbon copies")
+
+    async def _ask(self, iq: Any, what: str) -> Any:
+        try:
+            reply = self._link.request(iq)
+        except NotConnected:
+            return None
+        return await self._answer(reply, what)
+
+    async def _answer(self, reply: asyncio.Future[Any], what: str) -> Any:
+        """Return the reply to one of our requests, or None, with a line in the log, if there is none."""
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                return await reply
+        except (TimeoutError, XMPPError, aioxmpp.errors.ErroneousStanza) as error:
+            reason = str(error) or f"no answer within {REQUEST_TIMEOUT:g} s"
+            log.warning("account %s: the server does not give us %s: %s", self._account, what, reason)
+        except ConnectionError:
+            pass  # the link has told why; the next session asks again
+        return None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+async def _passed(fence: asyncio.Future[Any], deadline: float) -> bool:
+    """Return True if the server answered the ping by ``deadline``, be it with an error."""
+    await asyncio.wait({fence}, timeout=max(deadline - _now(), 0.0))
+    if not fence.done():
+        return False
+    error = fence.exception()
+    return error is None or isinstance(error, (XMPPError, aioxmpp.errors.ErroneousStanza))
+
+
+def _bounced(sent: Sent) -> Bounced:
+    assert sent.bounce is not None  # noqa: S101 - the callers have looked
+    return Bounced(f"{sent.to}: {sent.bounce.text}", sent.bounce.condition)
+
+
+def _message_id(given: str) -> str:
+    """Return the stanza id to use: the given one, or a random one."""
+    if not given:
+        return secrets.token_hex(12)
+    return clean_body(given, 256)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

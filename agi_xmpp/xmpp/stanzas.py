@@ -1,0 +1,185 @@
+"""Between aioxmpp's stanzas and plain data. No I/O."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import Any
+
+import aioxmpp
+import aioxmpp.carbons.xso
+import aioxmpp.disco.xso
+import aioxmpp.mdr.xso
+import aioxmpp.ping.xso
+import aioxmpp.roster.xso
+import aioxmpp.stanza
+
+from agi_xmpp.xmpp.inbox import Bounce
+from agi_xmpp.xmpp.jid import inward, outward
+from agi_xmpp.xmpp.model import IncomingMessage, Jid, Show
+from agi_xmpp.xmpp.presence import SUBSCRIPTIONS, Subscription
+
+CARBONS = "urn:xmpp:carbons:2"
+
+#: Seconds by which a delayed message may seem older than it is: stamps are often whole seconds (XEP-0082), and two
+#: machines' clocks differ a little.
+STAMP_TOLERANCE = 2.0
+
+_SHOWS = {None: Show.ONLINE, "chat": Show.CHAT, "away": Show.AWAY, "xa": Show.XA, "dnd": Show.DND}
+
+
+# What we send
+
+
+def chat(message_id: str, to: Jid, body: str, thread: str, *, wants_receipt: bool) -> Any:
+    """Return a chat message; with a receipt request (XEP-0184) if wanted."""
+    message = aioxmpp.Message(aioxmpp.MessageType.CHAT, to=outward(to), id_=message_id)
+    message.body[None] = body
+    if thread:
+        message.thread = aioxmpp.stanza.Thread()
+        message.thread.identifier = thread
+    message.xep0184_request_receipt = wants_receipt
+    return message
+
+
+def receipt(to: Jid, message_id: str) -> Any:
+    """Return the receipt of a message (XEP-0184 section 5)."""
+    message = aioxmpp.Message(aioxmpp.MessageType.CHAT, to=outward(to))
+    message.xep0184_received = aioxmpp.mdr.xso.Received(message_id)
+    return message
+
+
+def available(show: str, status: str, priority: int) -> Any:
+    """Return our presence; ``show`` is a word of `AccountSettings.show`."""
+    shown = aioxmpp.PresenceShow(None if show == "online" else show)
+    presence = aioxmpp.Presence(show=shown)
+    if status:
+        presence.status[None] = status
+    presence.priority = priority
+    return presence
+
+
+def subscription(kind: str, to: Jid) -> Any:
+    """Return a presence of type subscribe, subscribed or unsubscribed (RFC 6121 section 3)."""
+    return aioxmpp.Presence(type_=aioxmpp.PresenceType(kind), to=outward(to.bare))
+
+
+def ping(to: Jid) -> Any:
+    """Return an IQ ping (XEP-0199)."""
+    return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.ping.xso.Ping(), to=outward(to))
+
+
+def roster_request() -> Any:
+    """Return the request for our roster (RFC 6121 section 2.1.3)."""
+    return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.roster.xso.Query())
+
+
+def features_request(of: Jid) -> Any:
+    """Return a request for somebody's features (XEP-0030)."""
+    return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.disco.xso.InfoQuery(), to=outward(of))
+
+
+def carbons_request() -> Any:
+    """Return the request for carbon copies (XEP-0280 section 4)."""
+    return aioxmpp.IQ(aioxmpp.IQType.SET, payload=aioxmpp.carbons.xso.Enable())
+
+
+# What we get
+
+
+def sender(stanza: Any, own: Jid) -> Jid:
+    """Return who sent a stanza; without ``from`` it is our own account's (RFC 6120 section 8.1.2.1)."""
+    return own.bare if stanza.from_ is None else inward(stanza.from_)
+
+
+def text(texts: Any) -> str:
+    """Return the text of a map by language: the one without a language first."""
+    if None in texts:
+        return str(texts[None] or "")
+    return next((str(value) for value in texts.values() if value), "")
+
+
+def show(presence: Any) -> Show:
+    """Return an available presence's number."""
+    return _SHOWS.get(presence.show.value, Show.ONLINE)
+
+
+def bounce(message: Any) -> Bounce:
+    """Return why a message of type error came back."""
+    error = message.error
+    if error is None:
+        return Bounce("undefined-condition", "the message came back without a reason")
+    condition = str(error.condition.value[1])
+    words = " ".join((error.text or "").split())
+    return Bounce(condition, f"the message came back: {condition}" + (f" ({words})" if words else ""))
+
+
+def carbon_of(message: Any, own: Jid) -> tuple[Any, bool]:
+    """Return the message that counts, and whether it came as a carbon copy of another's (XEP-0280).
+
+    Only our own account may send copies: in a copy from anybody else, the sender inside is forged (section 11). A copy
+    of what another of our resources sent counts as nothing: (None, True).
+    """
+    if message.from_ is None or inward(message.from_) != own.bare:
+        return message, False
+    if message.xep0280_sent is not None:
+        return None, True
+    if message.xep0280_received is None:
+        return message, False
+    inner = message.xep0280_received.stanza
+    return (inner, True) if isinstance(inner, aioxmpp.Message) and inner.from_ is not None else (None, True)
+
+
+def incoming(
+    message: Any, own: Jid, *, carbon: bool, stamps: Iterable[Any], now: float, wall: float
+) -> IncomingMessage:
+    """Return a message stanza as plain data.
+
+    Args:
+        message: the stanza, unwrapped if it was a carbon.
+        own: our address.
+        carbon: it was one.
+        stamps: moments of delayed delivery (XEP-0203) that were found on it.
+        now: the monotonic clock.
+        wall: the time of day, in seconds since the epoch.
+    """
+    ages = [wall - _epoch(stamp) for stamp in stamps]
+    age = max(max(ages, default=0.0) - STAMP_TOLERANCE, 0.0)
+    thread = message.thread.identifier if message.thread is not None else ""
+    return IncomingMessage(
+        sender=sender(message, own),
+        body=text(message.body),
+        type=message.type_.value,
+        id=message.id_ or "",
+        thread=thread or "",
+        received_at=now,
+        sent_at=now - age,
+        carbon=carbon,
+    )
+
+
+def stamps(*messages: Any) -> list[Any]:
+    """Return the moments of delayed delivery that stand on messages and on what they wrap."""
+    found = []
+    for message in messages:
+        found += [delay.stamp for delay in message.xep0203_delay if delay.stamp is not None]
+        wrapper = message.xep0280_received
+        delay = getattr(getattr(wrapper, "forwarded", None), "delay", None)
+        if delay is not None and delay.stamp is not None:
+            found.append(delay.stamp)
+    return found
+
+
+def roster_items(query: Any) -> dict[Jid, Subscription | None]:
+    """Return a roster's entries; None for one that was removed."""
+    return {inward(item.jid).bare: SUBSCRIPTIONS.get(item.subscription) for item in query.items}
+
+
+def offers_carbons(features: Any) -> bool:
+    """Return True if the reply to `features_request` names carbon copies."""
+    return CARBONS in features.features
+
+
+def _epoch(stamp: datetime.datetime) -> float:
+    aware = stamp if stamp.tzinfo else stamp.replace(tzinfo=datetime.UTC)
+    return aware.timestamp()
