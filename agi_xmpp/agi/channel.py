@@ -40,8 +40,9 @@ MARGIN: Final = 5.0
 #: GET VARIABLE cuts values that are longer without saying so (buffer of ``handle_getvariable``).
 _GET_VARIABLE_BYTES: Final = 1023
 
-#: Bytes of a text in one command: its base64 has to fit into the 4096 bytes that dialplan functions work in.
-_READ_PIECE: Final = 2999
+#: Bytes of a text in one command. Dialplan functions work in 4096 bytes, and base64 makes 4 of 3. A piece that is read
+#: has as many opening parentheses before it, see `_guard`.
+_READ_PIECE: Final = 1500
 _WRITE_PIECE: Final = 3000
 
 #: Characters of a message to Asterisk's console: more is no help there, and 400 fit every version's line.
@@ -278,39 +279,36 @@ class Channel:
         """
         _check_text_name(name)
         content = bytearray()
-        while True:
-            length, piece = await self._read_piece(name, len(content))
-            if length == 0:
-                # Empty or not set? Nothing can be smuggled in an empty value.
-                return None if (await self.command("GET", "VARIABLE", name)).result == "0" else ""
-            if length > TEXT_LIMIT:
-                raise BadText(f"variable {name} holds {length} bytes; at most {TEXT_LIMIT} can be carried")
+        while len(piece := await self._read_piece(name, len(content))) == _READ_PIECE:
             content += piece
-            if len(content) == length:
+            if len(content) > TEXT_LIMIT:
                 break
-            if not piece or len(content) > length:
-                raise AgiError(f"variable {name} changed while it was read")
+        content += piece
+        if len(content) > TEXT_LIMIT:
+            raise BadText(f"variable {name} holds more than {TEXT_LIMIT} bytes")
+        if not content:
+            # Empty or not set? Nothing can be smuggled in an empty value.
+            return None if (await self.command("GET", "VARIABLE", name)).result == "0" else ""
         try:
             return content.decode()
         except UnicodeDecodeError:
             raise BadText(f"variable {name} is not UTF-8 text") from None
 
-    async def _read_piece(self, name: str, start: int) -> tuple[int, bytes]:
-        # The dot keeps BASE64_ENCODE from complaining about an empty argument.
-        expression = f"${{LEN(${{{name}}})}},${{BASE64_ENCODE(.${{{name}:{start}:{_READ_PIECE}}})}}"
-        length, _, encoded = (await self.get_full_variable(expression)).partition(",")
+    async def _read_piece(self, name: str, start: int) -> bytes:
+        guard = b"(" * _READ_PIECE
+        encoded = await self.get_full_variable(f"${{BASE64_ENCODE({guard.decode()}${{{name}:{start}:{_READ_PIECE}}})}}")
         try:
             piece = base64.b64decode(encoded, validate=True)
         except ValueError:
             piece = b""
-        if not piece.startswith(b".") or not length.isdecimal():
-            raise AgiError(f"Asterisk cannot encode variable {name}: are func_strings and func_base64 loaded?")
-        return int(length), piece[1:]
+        if not piece.startswith(guard):
+            raise AgiError(f"Asterisk cannot encode variable {name}: is func_base64 loaded?")
+        return piece.removeprefix(guard)
 
     async def set_text(self, name: str, text: str) -> None:
         """Set a variable to any text, whole.
 
-        What a line of AGI cannot carry travels as base64, in pieces, and its length is checked at the end.
+        What a line of AGI cannot carry travels as base64, in pieces; what Asterisk has of it is checked at each.
 
         Raises:
             BadText: the text holds a NUL, is no Unicode, or is longer than `TEXT_LIMIT`; nothing was changed.
@@ -330,15 +328,26 @@ class Channel:
             await self._set_text_in_pieces(name, content)
 
     async def _set_text_in_pieces(self, name: str, content: bytes) -> None:
-        # SET() takes white space off both ends of what it sets, so a comma stands at either end until all is there.
-        await self.command("SET", "VARIABLE", name, ",,")
-        for piece in _pieces(content, min(_WRITE_PIECE, (self._connection.command_bytes - 400) // 4 * 3)):
+        guard = _guard(content)
+        sent = 0
+        # SET() takes white space off both ends: the guard stands at the one, a comma at the other until all is there.
+        await self.command("SET", "VARIABLE", name, ",")
+        for piece in _pieces(
+            guard + b"," + content, min(_WRITE_PIECE, (self._connection.command_bytes - 400) // 4 * 3)
+        ):
             encoded = base64.b64encode(piece).decode()
-            await self.get_full_variable(f"${{SET({name}=${{{name}:0:-1}}${{BASE64_DECODE({encoded})}},)}}")
-        length = await self.get_full_variable(f"${{SHIFT({name})}}${{POP({name})}}${{LEN(${{{name}}})}}")
-        if length != str(len(content)):
+            sent += len(piece)
+            length = await self.get_full_variable(
+                f"${{LEN(${{SET({name}=${{{name}:0:-1}}${{BASE64_DECODE({encoded})}},)}})}}"
+            )
+            if length != str(sent + 1):
+                break
+        # SHIFT() takes the guard away, POP() nothing but the last comma; both return what they took.
+        if await self.get_full_variable(f"${{SHIFT({name})}}${{POP({name})}}") != guard.decode():
             await self.command("SET", "VARIABLE", name, "")
-            raise AgiError(f"Asterisk did not keep the text whole: load func_logic, func_strings, func_base64 ({name})")
+            raise AgiError(
+                f"Asterisk cannot hold the text in {name}: are func_base64, func_logic, func_strings loaded?"
+            )
 
     # The call
 
@@ -479,6 +488,19 @@ def _check_name(name: str) -> None:
 def _check_text_name(name: str) -> None:
     if not _TEXT_VARIABLE.fullmatch(name):
         raise AgiArgumentError(f"not the name of a channel variable for text: {name[:80]!r}")
+
+
+def _guard(content: bytes) -> bytes:
+    """Return what must stand before a text so that Asterisk takes it as an argument of a dialplan function.
+
+    Asterisk puts the text into the expression and then looks for the end of the function: the first colon behind as
+    many closing as opening parentheses (``parse_variable_name``). In ``:-) so:`` that would be inside of the text.
+    """
+    depth = deepest = 0
+    for character in content:
+        depth += (character == 0x28) - (character == 0x29)
+        deepest = min(deepest, depth)
+    return b"(" * (1 - deepest)
 
 
 def _pieces(content: bytes, size: int) -> Iterator[bytes]:
