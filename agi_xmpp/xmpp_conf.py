@@ -213,7 +213,7 @@ def convert(sections: list[Section]) -> Imported:
 
 
 def _account(section: Section, general: dict[str, str], notes: list[str]) -> _Account | None:
-    options = {key: general[key] for key in ("autoregister", "auth_policy") if key in general}
+    options = {key: value for key, value in general.items() if key in _INHERITED}
     options.update(section.settings)
     buddies = list(dict.fromkeys(value for key, value in section.settings if key == "buddy" and value))
     account = _Account(section.name, tomlkit.table(), options, buddies, notes)
@@ -255,6 +255,9 @@ _GENERAL: dict[str, str | None] = {
     "collection_nodes": _PUBSUB,
     "pubsub_autocreate": _PUBSUB,
 }
+
+#: Those that hold for every account that says nothing else.
+_INHERITED = ("autoregister", "auth_policy")
 
 #: Options of an account, in the same way.
 _ACCOUNT: dict[str, str | None] = {

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from agi_xmpp.agi import wire
 from agi_xmpp.agi.channel import Channel
@@ -182,7 +182,7 @@ class _Session(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server's transport is one
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._transport = transport
         self._peer = str((transport.get_extra_info("peername") or ("?",))[0])
         self._socket = transport.get_extra_info("socket")

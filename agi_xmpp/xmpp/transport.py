@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, cast
 
 from aioxmpp import protocol
 
@@ -114,7 +114,7 @@ class Bridge(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the stream."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's contract for TCP
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self.transport = Transport(transport, self, self._server_name)
         self._stream.connection_made(self.transport)
 

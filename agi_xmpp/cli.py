@@ -1,0 +1,281 @@
+"""The command line. Each command says in its help what it does; the work is done elsewhere.
+
+Exit codes: 0 it worked, 1 it was tried and something is wrong (the output says what), 2 it could not be tried (wrong
+option, wrong configuration, no service). Errors are sentences, never tracebacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from click.shell_completion import get_completion_class
+
+from agi_xmpp import __version__
+from agi_xmpp.config import load
+from agi_xmpp.errors import AgiXmppError, ConfigError, UnknownAccount
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_CONFIG = "/etc/agi-xmpp.toml"
+
+
+def _sentences(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn our own errors into one sentence on stderr and exit code 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except AgiXmppError as error:
+            click.echo(f"agi-xmpp: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+_config = click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    show_envvar=True,
+    envvar="AGI_XMPP_CONFIG",
+    help="The configuration file.",
+)
+
+
+@click.group(
+    context_settings={"auto_envvar_prefix": "AGI_XMPP", "help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
+@click.version_option(__version__, prog_name="agi-xmpp")
+def main() -> None:
+    """XMPP for Asterisk's dialplan, from outside Asterisk."""
+
+
+@main.command()
+@_config
+@click.option("--uvloop/--no-uvloop", default=None, help="Use uvloop's event loop. Default: if it is installed.")
+@_sentences
+def serve(config: Path, uvloop: bool | None) -> None:
+    """Run the service: FastAGI server and XMPP sessions.
+
+    SIGHUP reads the configuration again, SIGTERM ends calls in order and stops.
+    """
+    settings = load(config)
+    _log_to_stderr(settings.log.level)
+    from agi_xmpp.service import Service  # late: the other commands start quicker without aioxmpp
+
+    async def run() -> None:
+        await Service(settings, config).run()
+
+    with asyncio.Runner(loop_factory=_loop_factory(uvloop)) as runner:
+        runner.run(run())
+
+
+@main.command()
+@_config
+@click.option("--online", is_flag=True, help="Also log in with every account, under a resource of its own.")
+@_sentences
+def check(config: Path, online: bool) -> None:
+    """Say whether the configuration is right and, with --online, whether every account can log in."""
+    settings = load(config)
+    from agi_xmpp.features.script import script_routes
+
+    script_routes(settings.agi.script)
+    for name, account in settings.account.items():
+        try:
+            account.secret()
+        except ConfigError as error:
+            raise ConfigError(f"{config}: account.{name}: {error}") from None
+    accounts = ", ".join(settings.account) or "none"
+    listen = ", ".join(settings.agi.listen)
+    click.echo(f"{config}: well-formed; accounts: {accounts}; FastAGI on port {settings.agi.port} of {listen}")
+    for name, account in settings.account.items():
+        if account.accept_any_certificate:
+            click.echo(
+                f"{name}: warning: accept_any_certificate is on; anybody between here and the server can read and write"
+            )
+    if not online:
+        return
+    logging.getLogger("agi_xmpp").setLevel(logging.CRITICAL)
+    from agi_xmpp.diagnose import check_account
+
+    async def run() -> list[bool]:
+        return await asyncio.gather(
+            *(check_account(name, account, click.echo) for name, account in settings.account.items())
+        )
+
+    if not all(asyncio.run(run())):
+        sys.exit(1)
+
+
+@main.command(name="import")
+@click.argument(
+    "source", type=click.Path(path_type=Path, exists=True, dir_okay=False), default="/etc/asterisk/xmpp.conf"
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write; default: standard output."
+)
+@click.option("--force", is_flag=True, help="Overwrite the output file if it exists.")
+@_sentences
+def import_(source: Path, output: Path | None, force: bool) -> None:
+    """Turn Asterisk's xmpp.conf or jabber.conf into our configuration.
+
+    What has no counterpart is listed with the reason, on stderr and as a comment in the file. The file holds the
+    passwords of SOURCE; it is written readable for its owner only.
+    """
+    from agi_xmpp.xmpp_conf import convert, read
+
+    result = convert(read(source))
+    if output is None:
+        click.echo(result.toml, nl=False)
+    else:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+        try:
+            with os.fdopen(os.open(output, flags, 0o600), "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(result.toml)
+        except FileExistsError:
+            raise ConfigError(f"{output} exists; --force overwrites it") from None
+        except OSError as error:
+            raise ConfigError(f"{output}: {error.strerror}") from None
+        click.echo(f"wrote {output}; now run: agi-xmpp check -c {output} --online", err=True)
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+@main.command()
+@_config
+@click.argument("account")
+@click.argument("jid")
+@click.argument("text")
+@click.option("--receipt", is_flag=True, help="Wait for the addressee's receipt (XEP-0184), not only for the server.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds.")
+@_sentences
+def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout: float) -> None:
+    """Send TEXT to JID from ACCOUNT; "-" takes the text from standard input.
+
+    The running service sends it. Where none is running, this command logs in by itself.
+    """
+    from agi_xmpp.control import NoService, ask
+
+    settings = load(config)
+    names = {name.casefold(): name for name in settings.account}
+    if account.casefold() not in names:
+        raise UnknownAccount(f"no account {account!r} in {config} (known: {', '.join(settings.account) or 'none'})")
+    if text == "-":
+        text = sys.stdin.read().rstrip("\n")
+    request = {"do": "send", "account": account, "to": jid, "text": text, "receipt": receipt, "timeout": timeout}
+    try:
+        answer = ask(settings.control.socket, request, timeout * 2 + 2)
+        click.echo(answer["id"])
+    except NoService as error:
+        click.echo(f"agi-xmpp: {error}; logging in to send it", err=True)
+        logging.getLogger("agi_xmpp").setLevel(logging.CRITICAL)
+        from agi_xmpp.diagnose import send_once
+
+        name = names[account.casefold()]
+        click.echo(asyncio.run(send_once(name, settings.account[name], jid, text, receipt=receipt, timeout=timeout)))
+
+
+@main.command()
+@_config
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_sentences
+def status(config: Path, as_json: bool) -> None:
+    """Show how the running service is. Exit code 1 if an account is not online."""
+    from agi_xmpp.control import ask
+
+    answer = ask(load(config).control.socket, {"do": "status"})
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        _print_status(answer)
+    if any(account["state"] != "online" for account in answer["accounts"]):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete our commands: eval "$(agi-xmpp completion bash)"."""
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - the choices above are click's own
+    click.echo(kind(main, {}, "agi-xmpp", "_AGI_XMPP_COMPLETE").source())
+
+
+def _print_status(answer: dict[str, Any]) -> None:
+    now = time.time()
+    agi = answer["agi"]
+    click.echo(
+        f"agi-xmpp {answer['version']}, pid {answer['pid']}, up {_span(now - answer['started'])}, {answer['config']}"
+    )
+    counts = ", ".join(f"{value} {name}" for name, value in agi.items() if name != "listen")
+    click.echo(f"FastAGI {agi['listen']}: {counts}")
+    for account in answer["accounts"]:
+        line = f"{account['account']}: {account['state']} for {_span(now - account['since'])} as {account['jid']}"
+        if account["state"] == "online":
+            line += f", {account['tls'] or 'NOT ENCRYPTED'}" + (", resumable" if account["resumable"] else "")
+        click.echo(line)
+        if account["error"]:
+            click.echo(f"  {account['error']}")
+        click.echo(
+            f"  {account['connects']} logins, {account['sent']} sent, {account['received']} received,"
+            f" {account['unclaimed']} unclaimed, {account['waiting']} calls waiting"
+        )
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    shown = [f"{value} {unit}" for value, unit in parts if value][:2]
+    return " ".join(shown) or "0 s"
+
+
+def _log_to_stderr(level: str) -> None:
+    # Under systemd the journal stamps each line itself, and takes the priority from the <N> in front (sd-daemon(3)).
+    journal = "JOURNAL_STREAM" in os.environ
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        _JournalFormatter() if journal else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("agi_xmpp").setLevel(level.upper())
+
+
+class _JournalFormatter(logging.Formatter):
+    """Gives every line of a record its priority, so that a traceback stays with its error."""
+
+    def __init__(self) -> None:
+        super().__init__("%(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}.get(record.levelno, 2)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def _loop_factory(wanted: bool | None) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if wanted is False:
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if wanted:
+            raise ConfigError("uvloop is not installed; install agi-xmpp[uvloop]") from None
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,216 @@
+"""The service as a whole: builds the parts from the settings, starts, stops and reloads them.
+
+Order: first the FastAGI port is opened (an Asterisk that cannot connect loses the feature for that call), then the
+accounts log in while calls are served already; a verb waits for its session for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from agi_xmpp import __version__
+from agi_xmpp.agi.server import AgiServer
+from agi_xmpp.config import AccountSettings, Settings, load
+from agi_xmpp.control import ControlServer
+from agi_xmpp.errors import AgiXmppError, ConfigError
+from agi_xmpp.features import VERBS
+from agi_xmpp.features.dispatch import Dispatcher
+from agi_xmpp.features.script import script_routes
+from agi_xmpp.features.verb import Accounts
+from agi_xmpp.xmpp.model import Session, SessionInfo
+from agi_xmpp.xmpp.session import ClientSession
+
+log = logging.getLogger("agi_xmpp.service")
+
+MakeSession = Callable[[str, AccountSettings], Session]
+
+
+class Service:
+    """All parts of one running agi-xmpp.
+
+    Args:
+        settings: already checked.
+        path: the file that they came from, read again on reload.
+        make_session: how an account becomes a session; tests put something else here.
+
+    Raises:
+        AgiXmppError: an account's JID is none, or a script cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings, path: Path, make_session: MakeSession = ClientSession) -> None:
+        self.settings = settings
+        self.path = path
+        self._make_session = make_session
+        self._started = time.time()
+        self.accounts = Accounts({name: make_session(name, account) for name, account in settings.account.items()})
+        self._dispatcher = Dispatcher(self.accounts, VERBS, script_routes(settings.agi.script))
+        self._agi = AgiServer(settings.agi, self._dispatcher)
+        self._control = self._make_control(settings)
+        self._listening = ""
+        self._reloading = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Open the ports and begin to log in.
+
+        Raises:
+            ConfigError: a port or the control socket cannot be had.
+        """
+        if self._control is not None:
+            await self._control.start()
+        try:
+            await self._agi.start()
+        except OSError as error:
+            if self._control is not None:
+                await self._control.stop()
+            raise ConfigError(f"agi: cannot listen on {_addresses(self.settings)}: {error.strerror or error}") from None
+        self._listening = _addresses(self.settings, self.ports)
+        log.info("agi-xmpp %s serves agi://%s", __version__, self._listening)
+        for session in self.accounts:
+            await session.start()
+        if not self.settings.account:
+            log.warning("%s has no [account.NAME]: every verb will say so", self.path)
+
+    async def stop(self) -> None:
+        """Let calls end, send what is queued, log out."""
+        log.info("stopping; %d calls are served", self._agi.stats.open)
+        await self._agi.stop()
+        await asyncio.gather(*(session.stop() for session in self.accounts))
+        if self._control is not None:
+            await self._control.stop()
+        log.info("stopped")
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, stop. SIGHUP reloads the configuration."""
+        loop = asyncio.get_running_loop()
+        end = asyncio.Event()
+        reloads: set[asyncio.Task[None]] = set()
+
+        def hup() -> None:
+            task = asyncio.ensure_future(self.reload())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end.set)
+        loop.add_signal_handler(signal.SIGHUP, hup)
+        try:
+            await self.start()
+            notify("READY=1")
+            await end.wait()
+            notify("STOPPING=1")
+            await self.stop()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+            for task in reloads:
+                task.cancel()
+
+    async def reload(self) -> None:
+        """Read the configuration again and change only what differs; a wrong one changes nothing.
+
+        Calls go on. An account whose settings are the same keeps its session; a changed one logs in anew, and verbs
+        that wait on its old session get an error.
+        """
+        async with self._reloading:
+            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                await self._apply(load(self.path))
+            except AgiXmppError as error:
+                log.error("reload: %s; the old configuration stays in force", str(error).replace("\n", "; "))
+            except Exception:
+                log.exception("reload failed half-way; restart the service")
+            finally:
+                notify("READY=1")
+
+    async def _apply(self, new: Settings) -> None:
+        old = self.settings
+        routes = script_routes(new.agi.script)
+        gone = [name for name in old.account if name not in new.account]
+        fresh = {
+            name: self._make_session(name, account)
+            for name, account in new.account.items()
+            if account != old.account.get(name)
+        }
+        # What can be wrong with the new file has been found by now: from here on it is in force.
+        self.settings = new
+        if _fixed(new) != _fixed(old):
+            log.warning("reload: agi.listen, agi.port, agi.backlog and control.socket change with a restart only")
+        logging.getLogger("agi_xmpp").setLevel(new.log.level.upper())
+        self._agi.settings = new.agi
+        self._dispatcher.routes = routes
+        ending = [self.accounts.remove(name) for name in gone]
+        for name, session in fresh.items():
+            if name in old.account:
+                ending.append(self.accounts.remove(name))
+            self.accounts.add(name, session)  # from now on verbs wait for the new login
+        # The server knows one login for each resource: the old one has to end first.
+        await asyncio.gather(*(session.stop() for session in ending))
+        for session in fresh.values():
+            await session.start()
+        for names, what in ((gone, "removed"), (fresh, "logs in anew")):
+            for name in names:
+                log.info("reload: account %s %s", name, what)
+        log.info("reload: done")
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The TCP ports that Asterisk can connect to."""
+        return self._agi.ports
+
+    def _make_control(self, settings: Settings) -> ControlServer | None:
+        if not settings.control.socket:
+            return None
+        return ControlServer(Path(settings.control.socket), {"status": self._status, "send": self._send})
+
+    async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started": self._started,
+            "config": str(self.path),
+            "agi": {"listen": self._listening, **dataclasses.asdict(self._agi.stats)},
+            "accounts": [_plain(session.info()) for session in self.accounts],
+        }
+
+    async def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        session = self.accounts[str(request["account"])]
+        timeout = float(request["timeout"])
+        receipt = bool(request["receipt"])
+        to, text = str(request["to"]), str(request["text"])
+        message_id = await session.send_message(to, text, receipt=receipt, timeout=timeout)
+        if receipt:
+            await session.delivered(message_id, timeout)
+        return {"id": message_id}
+
+
+def notify(state: str) -> None:
+    """Tell systemd how we are (sd_notify(3)); without systemd, do nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+        connection.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
+def _plain(info: SessionInfo) -> dict[str, Any]:
+    return {**dataclasses.asdict(info), "state": info.state.value}
+
+
+def _fixed(settings: Settings) -> tuple[object, ...]:
+    """What stands as long as the process: the open sockets."""
+    return settings.agi.listen, settings.agi.port, settings.agi.backlog, settings.control.socket
+
+
+def _addresses(settings: Settings, ports: tuple[int, ...] = ()) -> str:
+    port = ports[0] if ports else settings.agi.port
+    return ", ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in settings.agi.listen)

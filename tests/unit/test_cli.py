@@ -1,0 +1,194 @@
+"""The command line: what it prints, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from agi_xmpp import __version__, cli
+from agi_xmpp.errors import AgiXmppError
+
+GOOD = '[control]\nsocket = "{0}/control.sock"\n[account.pbx]\njid = "a@example.org"\npassword = "s3cr3t-word"\n'
+
+STATUS: dict[str, Any] = {
+    "version": "1.2.3",
+    "pid": 7,
+    "started": 0.0,
+    "config": "/etc/agi-xmpp.toml",
+    "agi": {"listen": "127.0.0.1:4573", "open": 2, "total": 9},
+    "accounts": [
+        {
+            "account": "pbx",
+            "jid": "a@example.org/pbx",
+            "state": "online",
+            "since": 0.0,
+            "error": "",
+            "tls": "TLSv1.3",
+            "resumable": True,
+            "connects": 1,
+            "sent": 2,
+            "received": 3,
+            "unclaimed": 0,
+            "waiting": 1,
+        }
+    ],
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "agi-xmpp.toml"
+    path.write_text(GOOD.format(tmp_path))
+    return path
+
+
+def run(*words, **kwargs):
+    return CliRunner().invoke(cli.main, [str(word) for word in words], **kwargs)
+
+
+def test_version():
+    assert run("--version").output == f"agi-xmpp, version {__version__}\n"
+
+
+def test_every_command_has_help():
+    for name, command in cli.main.commands.items():
+        assert command.help, name
+        assert run(name, "--help").exit_code == 0
+
+
+def test_check_of_a_good_file(config):
+    result = run("check", "-c", config)
+    assert result.exit_code == 0
+    assert "well-formed; accounts: pbx" in result.output
+
+
+def test_the_file_can_be_named_by_the_environment(config):
+    assert run("check", env={"AGI_XMPP_CONFIG": str(config)}).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("colour = 1\n", "unknown key"),
+        ("[log\n", "not valid TOML"),
+        ('[[agi.script]]\npath = "x"\ncallable = "no_such_module:main"\n', "no_such_module"),
+    ],
+)
+def test_check_of_a_bad_file_is_a_sentence_and_exit_code_2(config, more, words):
+    config.write_text(config.read_text() + more)
+    for command in ("check", "serve", "status"):
+        if command == "status" and "agi.script" in more:
+            continue  # it asks the running service and loads no script
+        result = run(command, "-c", config)
+        assert result.exit_code == 2, command
+        assert words in result.output
+        assert "Traceback" not in result.output
+        assert "s3cr3t" not in result.output
+
+
+def test_check_finds_a_password_that_cannot_be_had(config):
+    config.write_text('[account.pbx]\njid = "a@example.org"\npassword_file = "/nowhere"\n')
+    result = run("check", "-c", config)
+    assert result.exit_code == 2
+    assert "account.pbx: password_file /nowhere" in result.output
+
+
+def test_check_warns_of_no_verification(config):
+    config.write_text(config.read_text() + "accept_any_certificate = true\n")
+    assert "anybody between here and the server" in run("check", "-c", config).output
+
+
+def test_import_to_a_file_that_only_its_owner_reads(tmp_path):
+    source = tmp_path / "xmpp.conf"
+    source.write_text("[p]\nusername=a@b.c\nsecret=s3cr3t-word\nautoprune=yes\n")
+    target = tmp_path / "agi-xmpp.toml"
+    result = run("import", source, "-o", target)
+    assert result.exit_code == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert "note: p: autoprune" in result.output
+    assert "s3cr3t" not in result.output
+    again = run("import", source, "-o", target)
+    assert again.exit_code == 2
+    assert "--force" in again.output
+    target.chmod(0o644)
+    assert run("import", source, "-o", target, "--force").exit_code == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert run("check", "-c", target).exit_code == 0
+
+
+def test_import_to_the_screen(tmp_path):
+    source = tmp_path / "jabber.conf"
+    source.write_text("[p]\nusername=a@b.c\nsecret=s3cr3t-word\n")
+    assert 'jid = "a@b.c/asterisk-xmpp"' in run("import", source).output
+
+
+def answering(monkeypatch, answer):
+    asked = []
+
+    def ask(path, request, timeout=5.0):
+        asked.append(dict(request))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("agi_xmpp.control.ask", ask)
+    return asked
+
+
+def test_status(config, monkeypatch):
+    answering(monkeypatch, STATUS)
+    result = run("status", "-c", config)
+    assert result.exit_code == 0
+    assert "pbx: online for" in result.output
+    assert "TLSv1.3, resumable" in result.output
+    assert json.loads(run("status", "-c", config, "--json").output) == STATUS
+
+
+def test_status_of_an_account_that_is_not_online(config, monkeypatch):
+    account = {**STATUS["accounts"][0], "state": "waiting", "error": "the server refuses the password"}
+    answering(monkeypatch, {**STATUS, "accounts": [account]})
+    result = run("status", "-c", config)
+    assert result.exit_code == 1
+    assert "the server refuses the password" in result.output
+
+
+def test_status_without_a_service(config):
+    result = run("status", "-c", config)
+    assert result.exit_code == 2
+    assert "no service is running" in result.output
+
+
+def test_send_through_the_service(config, monkeypatch):
+    asked = answering(monkeypatch, {"id": "m1"})
+    assert run("send", "-c", config, "PBX", "bob@x.org", "-", input="two\nlines\n").output == "m1\n"
+    assert asked[0]["text"] == "two\nlines"
+
+
+def test_send_that_the_service_refuses(config, monkeypatch):
+    answering(monkeypatch, AgiXmppError("it came back"))
+    result = run("send", "-c", config, "pbx", "bob@x.org", "hi")
+    assert result.exit_code == 2
+    assert "it came back" in result.output
+
+
+def test_send_from_an_account_that_is_not_there(config):
+    result = run("send", "-c", config, "pxb", "bob@x.org", "hi")
+    assert result.exit_code == 2
+    assert "known: pbx" in result.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell):
+    assert "_AGI_XMPP_COMPLETE" in run("completion", shell).output
+
+
+def test_it_starts_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "agi_xmpp", "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in done.stdout
