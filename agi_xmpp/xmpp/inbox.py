@@ -72,7 +72,6 @@ class _Exchange:
     """A question in a thread: asked, and its wait not ended."""
 
     asked_at: float
-    waiting: int = 0
     bounce: Bounce | None = None
 
 
@@ -86,6 +85,10 @@ class _Contact:
     def expected(self) -> bool:
         """True if somebody counts on an answer of this contact."""
         return bool(self.waiters or self.exchanges)
+
+    def is_waited_for(self, thread: str) -> bool:
+        """Return True if somebody waits in that thread."""
+        return any(waiter.thread == thread for waiter in self.waiters)
 
     def is_kept_for_other(self, message: IncomingMessage, thread: str) -> bool:
         """Return True if the message answers an open question of another thread."""
@@ -161,11 +164,12 @@ class Inbox:
         known = self._contacts.get(bare)
         if known is None:
             return
-        if exchange := known.exchanges.get(thread):
-            exchange.bounce = bounce
-        for waiter in [waiter for waiter in known.waiters if waiter.thread == thread]:
+        waiters = [waiter for waiter in known.waiters if waiter.thread == thread]
+        for waiter in waiters:
             self.end(waiter)
             waiter.fail(bounce)
+        if not waiters and (exchange := known.exchanges.get(thread)):
+            exchange.bounce = bounce
 
     def put(self, message: IncomingMessage) -> bool:
         """Give a message to the waiter that it is for, or keep it.
@@ -212,7 +216,6 @@ class Inbox:
             not_before = now - (self._ttl if max_age is None else max_age)
         else:
             not_before = exchange.asked_at if max_age is None else max(exchange.asked_at, now - max_age)
-            exchange.waiting += 1
         waiter = Waiter(sender, thread, not_before, deliver, fail)
         contact.waiters.append(waiter)
         if exchange and exchange.bounce:
@@ -234,11 +237,8 @@ class Inbox:
         if contact is None or waiter not in contact.waiters:
             return
         contact.waiters.remove(waiter)
-        exchange = contact.exchanges.get(waiter.thread)
-        if exchange and exchange.waiting:
-            exchange.waiting -= 1
-            if not exchange.waiting:
-                self._close(bare, waiter.thread)
+        if not contact.is_waited_for(waiter.thread):
+            self._close(bare, waiter.thread)
         self._forget_if_idle(bare)
 
     def _waiter_for(self, contact: _Contact, message: IncomingMessage) -> Waiter | None:
@@ -330,5 +330,5 @@ class Inbox:
     @staticmethod
     def _too_old(contact: _Contact, now: float) -> Iterator[str]:
         for thread, exchange in contact.exchanges.items():
-            if not exchange.waiting and exchange.asked_at < now - QUESTION_TTL:
+            if exchange.asked_at < now - QUESTION_TTL and not contact.is_waited_for(thread):
                 yield thread
