@@ -15,9 +15,12 @@ import pytest
 
 from tests.testbed import rootfs as trees
 from tests.testbed.asterisk import Asterisk
+from tests.testbed.client import Buddy
 from tests.testbed.errors import TestbedError
 from tests.testbed.program import journal
 from tests.testbed.rootfs import Rootfs
+from tests.testbed.scene import Scene
+from tests.testbed.service import Account, Service
 from tests.testbed.xmpp import Accounts, Ejabberd, Prosody, XmppServer
 
 _HERE = Path(__file__).parent
@@ -96,6 +99,27 @@ def xmpp_server(request: pytest.FixtureRequest) -> XmppServer:
 async def accounts(xmpp_server: XmppServer) -> Accounts:
     """Makes accounts on the server of the test."""
     return Accounts(xmpp_server)
+
+
+@pytest.fixture
+async def scene(asterisk: Asterisk, xmpp_server: XmppServer, accounts: Accounts) -> AsyncIterator[Scene]:
+    """Asterisk, agi-xmpp with the account ``pbx`` online, and bob, on each server in turn."""
+    pbx, bob_login = await accounts("pbx"), await accounts("bob")
+    async with (
+        Buddy.online(xmpp_server, bob_login.jid, bob_login.password) as bob,
+        Service({"pbx": Account(xmpp_server, pbx.jid, pbx.password, buddies=(bob.jid,))}) as service,
+    ):
+        await service.online("pbx")
+        yield Scene(asterisk, xmpp_server, accounts, service, pbx, bob, bob_login)
+        service.assert_alive()
+
+
+@pytest.fixture(scope="session")
+def bullseye(pytestconfig: pytest.Config) -> Rootfs:
+    """Debian bullseye with Asterisk 16, where somebody has built it: ``scripts/testbed build bullseye``."""
+    if trees.find("bullseye") is None:
+        pytest.skip("Asterisk 16 is not built: scripts/testbed build bullseye")
+    return _tree("bullseye", pytestconfig)
 
 
 def _tree(suite: str, config: pytest.Config) -> Rootfs:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import socket
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from tests.testbed import res_xmpp
 from tests.testbed.asterisk import Asterisk
 from tests.testbed.client import Buddy
 from tests.testbed.errors import TestbedError
 from tests.testbed.pki import Certificate
 from tests.testbed.proxy import Proxy
 from tests.testbed.rootfs import Rootfs
+from tests.testbed.scene import Scene
+from tests.testbed.service import Account, Service
 from tests.testbed.xmpp import Accounts, Ejabberd, Options, Prosody, XmppServer
 
 Tls = Literal["starttls", "direct", "none"]
@@ -116,6 +125,111 @@ exten => 1,1,AGI(agi://127.0.0.1:{port}/hello,one)
             await asterisk.kill()
             with pytest.raises(AssertionError, match="Asterisk ended"):
                 await call.event("Never")
+
+
+class TestResXmpp:
+    """The original, for tests that put it beside ours."""
+
+    @SERVERS
+    @pytest.mark.parametrize("suite", ["rootfs", "bullseye"])
+    async def test_it_asks_and_receives(
+        self, rootfs: Rootfs, make: type[XmppServer], suite: str, request: pytest.FixtureRequest
+    ) -> None:
+        tree: Rootfs = request.getfixturevalue(suite)
+        async with make(rootfs) as server:
+            pbx, bob = await server.add_user("pbx", "p"), await server.add_user("bob", "b")
+            conf = res_xmpp.configuration("pbx", server, pbx, "p", buddies=[bob])
+            async with Asterisk(tree, xmpp=conf) as asterisk, Buddy.online(server, bob, "b") as buddy:
+                await res_xmpp.connected(asterisk, "pbx")
+                await asterisk.dialplan(
+                    f"""
+[testbed]
+exten => 1,1,JabberSend(pbx,{bob},where to?)
+ same => n,Set(ANSWER=${{JABBER_RECEIVE(pbx,{bob},10)}})
+ same => n,UserEvent(Got,Answer: ${{ANSWER}})
+"""
+                )
+                call = await asterisk.call("1")
+                question = await buddy.hears("where to?")
+                assert question.sender == f"{pbx}/asterisk-xmpp"
+                buddy.say(question.sender, "home")
+                assert (await call.event("Got"))["Answer"] == "home"
+
+
+class TestAsterisk16:
+    async def test_it_runs(self, bullseye: Rootfs) -> None:
+        async with Asterisk(bullseye) as asterisk:
+            assert (await asterisk.version()).startswith("16.")
+            assert await asterisk.dialplan("[testbed]\nexten => 1,1,UserEvent(Here,Text: ${BASE64_ENCODE(x)})\n") == []
+            call = await asterisk.call("1")
+            assert (await call.event("Here"))["Text"] == "eA=="
+
+
+class TestService:
+    async def test_a_verb_reaches_bob(self, scene: Scene) -> None:
+        call = await scene.run("AGI({agi}/jabber_send,pbx,{bob},tea, or coffee?)")
+        assert (await scene.bob.hears()).body == "tea, or coffee?"
+        result = await scene.result(call)
+        assert (result["JABBER_SEND_STATUS"], result["JABBER_ERROR"]) == ("SENT", "")
+
+    async def test_variables_after_a_hangup(self, scene: Scene) -> None:
+        call = await scene.run("Set(JABBER_ERROR=a, b)", "UserEvent(Waiting)", "Wait(60)")
+        await call.event("Waiting")
+        await call.hangup()
+        assert (await scene.result_after_hangup(call))["JABBER_ERROR"] == "a, b"
+
+    async def test_reload_adds_an_account(self, scene: Scene) -> None:
+        ann = await scene.accounts("ann")
+        scene.service.accounts["ann"] = Account(scene.server, ann.jid, ann.password, tls="direct")
+        await scene.service.reload()
+        await scene.service.online()
+        code, output = await scene.service.command("status")
+        assert code == 0, output
+        assert "ann: online" in output
+
+    async def test_a_wrong_configuration_is_said_at_the_start(self) -> None:
+        service = Service(agi={"listne": ["127.0.0.1"]})
+        with pytest.raises(TestbedError, match="did you mean listen"):
+            await service.__aenter__()
+
+    async def test_stop_and_kill(self) -> None:
+        async with Service() as service:
+            await service.stop()
+            assert "stopped" in service.log
+            await service.start()
+            await service.kill()
+            await service.start()
+            service.assert_alive()
+
+
+class TestNothingIsLeftBehind:
+    def test_killed_tests_leave_no_process(self, rootfs: Rootfs) -> None:
+        program = textwrap.dedent(
+            """
+            import time
+            from tests.testbed import rootfs, asterisk, xmpp
+            tree = rootfs.build()
+            with asterisk.Asterisk(tree) as a, xmpp.Prosody(tree) as p, xmpp.Ejabberd(tree) as e:
+                print(a.pid, p.pid, e.pid, flush=True)
+                time.sleep(60)
+            """
+        )
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as tests:
+            assert tests.stdout is not None
+            servers = [os.pidfd_open(int(pid)) for pid in tests.stdout.readline().split()]
+            assert len(servers) == 3
+            tests.kill()
+        for server in servers:  # the descriptor of a process is readable when it has ended (pidfd_open(2))
+            readable, _, _ = select.select([server], [], [], 10)
+            assert readable
+            os.close(server)
+
+    async def test_no_mount_is_left_and_no_directory(self, rootfs: Rootfs) -> None:
+        async with Prosody(rootfs) as server:
+            place = server.ca_file.parent
+            assert place.is_dir()
+            assert str(rootfs.path) not in Path("/proc/self/mounts").read_text()
+        assert not place.exists()
 
 
 class TestServers:

@@ -119,7 +119,8 @@ class Rootfs:
     @contextlib.contextmanager
     def run_directory(self, name: str, user: str) -> Iterator[RunDirectory]:
         """Make a directory for one run of one program, owned by ``user``; it is deleted afterwards."""
-        inside = Path("/srv") / f"{name}-{secrets.token_hex(4)}"
+        self._sweep()
+        inside = Path("/srv") / f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
         directory = RunDirectory(self.path / inside.relative_to("/"), inside, *self.owner(user))
         directory.outside.mkdir(mode=0o755)
         os.chown(directory.outside, directory.uid, directory.gid)
@@ -127,6 +128,13 @@ class Rootfs:
             yield directory
         finally:
             shutil.rmtree(directory.outside, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Delete the directories of runs that were killed: the process in their name is gone."""
+        for path in (self.path / "srv").iterdir():
+            match = re.fullmatch(r"[a-z]+-(\d+)-[0-9a-f]{8}", path.name)
+            if match and not Path(f"/proc/{match[1]}").exists():
+                shutil.rmtree(path, ignore_errors=True)
 
     def environment(self) -> dict[str, str]:
         """Return the environment for programs inside: nothing of the caller's own."""
@@ -306,7 +314,7 @@ def _run_step(name: str, argv: Sequence[str], log: Path, progress: Progress) -> 
 
 def _reason(output: str) -> str:
     """Say in words what the output of apt-get or debootstrap means."""
-    if re.search(r"No space left on device|not enough free space", output, re.IGNORECASE):
+    if re.search(r"No space left on device|enough free space", output, re.IGNORECASE):
         return "the disk is full"
     if re.search(
         r"Temporary failure|Could not resolve|Failed getting release|Network is unreachable|Failed to fetch", output

@@ -333,7 +333,7 @@ class Ejabberd(XmppServer):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Account:
+class Login:
     """Somebody's login.
 
     Attributes:
@@ -351,9 +351,9 @@ class Accounts:
     def __init__(self, server: XmppServer) -> None:
         self.server = server
 
-    async def __call__(self, name: str) -> Account:
+    async def __call__(self, name: str) -> Login:
         password = secrets.token_urlsafe(12)
-        return Account(await self.server.add_user(f"{name}-{secrets.token_hex(4)}", password), password)
+        return Login(await self.server.add_user(f"{name}-{secrets.token_hex(4)}", password), password)
 
 
 def _lua(value: bool) -> str:
