@@ -45,12 +45,15 @@ _GET_VARIABLE_BYTES: Final = 1023
 _READ_PIECE: Final = 1500
 _WRITE_PIECE: Final = 3000
 
+#: Bytes around a piece in its command: the expression, and the variable's name twice.
+_WRITE_OVERHEAD: Final = 400
+
 #: Characters of a message to Asterisk's console: more is no help there, and 400 fit every version's line.
 _VERBOSE_LENGTH: Final = 400
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\([^${}\x00-\x1f\x7f]*\)")
-_TEXT_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_TEXT_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 
 class _Default(enum.Enum):
@@ -329,21 +332,18 @@ class Channel:
 
     async def _set_text_in_pieces(self, name: str, content: bytes) -> None:
         guard = _guard(content)
-        sent = 0
-        # SET() takes white space off both ends: the guard stands at the one, a comma at the other until all is there.
-        await self.command("SET", "VARIABLE", name, ",")
-        for piece in _pieces(
-            guard + b"," + content, min(_WRITE_PIECE, (self._connection.command_bytes - 400) // 4 * 3)
-        ):
-            encoded = base64.b64encode(piece).decode()
-            sent += len(piece)
-            length = await self.get_full_variable(
-                f"${{LEN(${{SET({name}=${{{name}:0:-1}}${{BASE64_DECODE({encoded})}},)}})}}"
-            )
-            if length != str(sent + 1):
-                break
-        # SHIFT() takes the guard away, POP() nothing but the last comma; both return what they took.
-        if await self.get_full_variable(f"${{SHIFT({name})}}${{POP({name})}}") != guard.decode():
+        size = min(_WRITE_PIECE, (self._connection.command_bytes - _WRITE_OVERHEAD) // 4 * 3)
+        # SET() takes white space off both ends: the guard stands at the one and ",." at the other until all is there.
+        await self.command("SET", "VARIABLE", name, ",.")
+        expected = 2
+        whole = True
+        for piece in _pieces(guard + b"," + content, size):
+            longer = f"${{SET({name}=${{{name}:0:-2}}${{BASE64_DECODE({base64.b64encode(piece).decode()})}},.)}}"
+            expected += len(piece)
+            whole = whole and await self.get_full_variable(f"${{LEN({longer})}}") == str(expected)
+        # SHIFT() takes the guard away and POP() the dot, each with its comma; both return what they took.
+        whole = await self.get_full_variable(f"${{SHIFT({name})}}${{POP({name})}}") == f"{guard.decode()}." and whole
+        if not whole:
             await self.command("SET", "VARIABLE", name, "")
             raise AgiError(
                 f"Asterisk cannot hold the text in {name}: are func_base64, func_logic, func_strings loaded?"

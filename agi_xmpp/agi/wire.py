@@ -443,16 +443,17 @@ class AgiConnection:
         if end is None:
             return False
         text = self._take(end, end + 1)
-        match = _SUCCESS_AND_MORE.fullmatch(text) or _SUCCESS.fullmatch(text)
+        pattern = _SUCCESS if text.endswith(")") or not _SUCCESS_AND_MORE.fullmatch(text) else _SUCCESS_AND_MORE
+        match = pattern.fullmatch(text)
         if match is None:
             raise AgiProtocolError("Asterisk's reply is none that AGI knows")
-        reply = Reply(200, match["result"], match.groupdict().get("data"), match["tail"] or "")
+        reply = self._complete(Reply(200, match["result"], match["data"], match["tail"] or ""))
         # An application that returns 1 looks to AGI like a command that was used wrongly: the usage text of EXEC
         # follows its reply (res_agi.c: handle_exec returns the value, and RESULT_SHOWUSAGE is 1).
         if self._verb == "EXEC" and reply.result == "1":
             self._held_reply = reply
             return True
-        return self._complete(reply)
+        return reply
 
     def _end_of_success(self) -> int | None:
         """Return where a 200 reply ends: at a line end, but not inside of a value in parentheses."""
