@@ -22,7 +22,7 @@ from click.shell_completion import get_completion_class
 
 from agi_xmpp import __version__
 from agi_xmpp.config import load
-from agi_xmpp.errors import AgiXmppError, ConfigError, UnknownAccount
+from agi_xmpp.errors import AgiXmppError, ConfigError, RenderError, UnknownAccount
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -208,12 +208,78 @@ def status(config: Path, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option("--list", "list_", is_flag=True, help="Show the templates.")
+@click.option("--all", "all_", is_flag=True, help="Render all templates in all formats into the folder that -o names.")
+@click.option("--variables", is_flag=True, help="Show what can be set in the template NAME.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="VARIABLE=VALUE",
+    help="May be repeated; for a list, once for each item.",
+)
+@click.option("--format", "format_", type=click.Choice(["conf", "ael"]), default="conf", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write; default: standard output.")
+@click.option("--force", is_flag=True, help="Overwrite what exists.")
+@_sentences
+def render(
+    name: str | None,
+    list_: bool,
+    all_: bool,
+    variables: bool,
+    settings: tuple[str, ...],
+    format_: str,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Make a sample dialplan of the template NAME: for extensions.conf, or for AEL.
+
+    Start with --list; "subroutines" has one-line equivalents of JabberSend, JABBER_RECEIVE and the others.
+    """
+    from agi_xmpp import render as samples
+
+    if list_:
+        width = max(len(template.name) for template in samples.templates())
+        for template in samples.templates():
+            click.echo(f"{template.name:<{width}}  {template.title}")
+        return
+    values = samples.parse_settings(settings)
+    if all_:
+        if output is None or name is not None:
+            raise RenderError("--all needs a folder by -o, and no NAME")
+        for file, text in samples.render_all(values).items():
+            _write(output / file, text, force)
+        return
+    if name is None:
+        raise RenderError("which template? agi-xmpp render --list shows them")
+    template = samples.find(name)
+    if variables:
+        click.echo(samples.describe(template))
+    elif output is None:
+        click.echo(samples.render(template, values, format_), nl=False)
+    else:
+        _write(output, samples.render(template, values, format_), force)
+
+
+@main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what makes SHELL complete our commands: eval "$(agi-xmpp completion bash)"."""
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - the choices above are click's own
     click.echo(kind(main, {}, "agi-xmpp", "_AGI_XMPP_COMPLETE").source())
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RenderError(f"{path} exists; --force overwrites it") from None
+    except OSError as error:
+        raise RenderError(f"{path}: {error.strerror}") from None
 
 
 def _print_status(answer: dict[str, Any]) -> None:

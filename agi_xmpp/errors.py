@@ -4,6 +4,7 @@ The tree::
 
     AgiXmppError
     ├── ConfigError            the configuration is wrong (command line: one sentence, exit code 2)
+    ├── RenderError            a sample dialplan cannot be made of the values given
     ├── UsageError             the dialplan asked for something that makes no sense: status ERROR
     │   ├── UnknownAccount     no [account.NAME] of that name
     │   ├── BadJid             not a Jabber ID (RFC 7622)
@@ -34,6 +35,10 @@ class AgiXmppError(Exception):
 
 class ConfigError(AgiXmppError):
     """The configuration is wrong; the text names the file, the key and what would be right."""
+
+
+class RenderError(AgiXmppError):
+    """A sample dialplan cannot be rendered; the text names the template or variable and what would be right."""
 
 
 class UsageError(AgiXmppError):
