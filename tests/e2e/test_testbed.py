@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import re
 import select
 import socket
 import subprocess
@@ -109,6 +111,23 @@ exten => 1,1,AGI(agi://127.0.0.1:{port}/hello,one)
         await call.hangup()
         await call.ended()
 
+    async def test_sip_is_answered(self, rootfs: Rootfs) -> None:
+        transport = "[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:{sip_port}\n"
+        async with Asterisk(rootfs, pjsip=transport) as asterisk:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+                phone.settimeout(10)
+                phone.bind(("127.0.0.1", 0))
+                address = f"127.0.0.1:{phone.getsockname()[1]}"
+                request = (
+                    f"OPTIONS sip:x@127.0.0.1:{asterisk.sip_port} SIP/2.0\r\n"
+                    f"Via: SIP/2.0/UDP {address};branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
+                    f"From: <sip:a@{address}>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\nCall-ID: 1@{address}\r\n"
+                    f"CSeq: 1 OPTIONS\r\nContact: <sip:a@{address}>\r\nContent-Length: 0\r\n\r\n"
+                )
+                phone.sendto(request.encode(), ("127.0.0.1", asterisk.sip_port))
+                answer = await asyncio.to_thread(phone.recv, 4096)
+            assert answer.startswith(b"SIP/2.0 401 ")  # nobody is known here, so everybody must say who he is
+
     async def test_complaint_about_a_missing_event_shows_what_came(self, asterisk: Asterisk) -> None:
         await asterisk.dialplan("[testbed]\nexten => 1,1,UserEvent(Other)\n same => n,Wait(60)\n")
         call = await asterisk.call("1")
@@ -171,6 +190,8 @@ class TestService:
         assert (await scene.bob.hears()).body == "tea, or coffee?"
         result = await scene.result(call)
         assert (result["JABBER_SEND_STATUS"], result["JABBER_ERROR"]) == ("SENT", "")
+        (account,) = (await scene.service.status())["accounts"]
+        assert (account["account"], account["resumable"]) == ("pbx", True)
 
     async def test_variables_after_a_hangup(self, scene: Scene) -> None:
         call = await scene.run("Set(JABBER_ERROR=a, b)", "UserEvent(Waiting)", "Wait(60)")
@@ -289,6 +310,27 @@ class TestServers:
             await ann_client.hears()
         async with Buddy.online(xmpp_server, bob.jid, bob.password) as bob_client:
             assert (await bob_client.hears("for later")).delayed != ""
+
+    async def test_rooms(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
+        bob = await accounts("bob")
+        async with Buddy.online(xmpp_server, bob.jid, bob.password) as client:
+            me = f"{bob.jid.partition('@')[0]}@{xmpp_server.muc_domain}/bob"
+            client.send_raw(f"<presence to='{me}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+            await client.sees(lambda seen: seen.sender == me and 'code="110"' in seen.xml)  # XEP-0045: it is our own
+
+    async def test_component(self, xmpp_server: XmppServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", xmpp_server.component_port)
+        writer.write(
+            f"<stream:stream xmlns='jabber:component:accept' to='{xmpp_server.component_domain}'"
+            " xmlns:stream='http://etherx.jabber.org/streams'>".encode()
+        )
+        answer = b""
+        while (stream_id := re.search(rb"<stream:stream[^>]* id=['\"]([^'\"]+)['\"][^>]*>", answer)) is None:
+            answer += await asyncio.wait_for(reader.read(4096), 10)
+        digest = hashlib.sha1(stream_id[1] + xmpp_server.component_secret.encode()).hexdigest()  # XEP-0114 section 3
+        writer.write(f"<handshake>{digest}</handshake>".encode())
+        assert b"<handshake" in await asyncio.wait_for(reader.read(4096), 10)
+        writer.close()
 
     async def test_the_same_account_cannot_be_made_twice(self, xmpp_server: XmppServer, accounts: Accounts) -> None:
         bob = await accounts("bob")

@@ -117,9 +117,13 @@ class Asterisk(Program):
     Args:
         rootfs: where the program is; ``bullseye`` has version 16.
         modules: loaded besides `MODULES`, by name without ``.so``.
-        pjsip: text of pjsip.conf; with it the SIP modules are loaded. Bind to `sip_port`.
+        pjsip: text of pjsip.conf; with it the SIP modules are loaded. ``{sip_port}`` in it is a free port.
         xmpp: text of xmpp.conf; with it ``res_xmpp`` is loaded, the original that agi-xmpp replaces.
         files: further configuration files by name.
+
+    Attributes:
+        ami_port, ami_user, ami_secret: of the manager interface.
+        sip_port: for pjsip.
     """
 
     def __init__(
@@ -140,7 +144,7 @@ class Asterisk(Program):
         self._modules = (*MODULES, *(PJSIP_MODULES if pjsip else ()), *(["res_xmpp"] if xmpp else ()), *modules)
         self._files = dict(files or {})
         if pjsip:
-            self._files["pjsip.conf"] = pjsip
+            self._files["pjsip.conf"] = pjsip.replace("{sip_port}", str(self.sip_port))
         if xmpp:
             self._files["xmpp.conf"] = xmpp
         self._stack = contextlib.ExitStack()

@@ -224,7 +224,10 @@ def build(suite: str = "testing", progress: Progress = print) -> Rootfs:
     if os.geteuid() != 0:
         raise TestbedError("the testbed needs root (it uses debootstrap, chroot and mount): run this as root")
     final = tree_path(suite)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TestbedError(f"{final.parent} cannot be made: {error.strerror}") from None
     if (found := find(suite)) is not None:
         return found
     with _lock(final, progress):

@@ -82,6 +82,12 @@ class TestBuild:
         with pytest.raises(TestbedError, match="needs root"):
             rootfs.build("testing", silent)
 
+    def test_no_place_for_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        with pytest.raises(TestbedError, match="cannot be made: Not a directory"):
+            rootfs.build("testing", silent)
+
     def test_without_apt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shutil, "which", lambda name: None)
         with pytest.raises(TestbedError, match="Debian-like"):

@@ -1,0 +1,29 @@
+"""What the end-to-end tests do where the testbed cannot be had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", "1 error"), ("", "1 skipped")])
+def test_no_testbed_is_a_failure_in_ci_and_a_skip_elsewhere(tmp_path: Path, ci: str, outcome: str) -> None:
+    (tmp_path / "file").touch()
+    case = "tests/e2e/test_testbed.py::TestAsterisk::test_call_runs_the_dialplan_with_its_variables"
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", case],
+        cwd=ROOT,
+        env={**os.environ, "CI": ci, "XDG_CACHE_HOME": str(tmp_path / "file")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert outcome in result.stdout, result.stdout + result.stderr
+    assert "no testbed: " in result.stdout
