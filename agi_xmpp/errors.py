@@ -20,6 +20,7 @@ The tree::
         ├── NotConfirmed       sent, but the connection broke before the server acknowledged: it may have arrived
         ├── Bounced            the stanza came back with an error
         ├── NotAcknowledged    the server has it, but the receipt (XEP-0184) did not come in time
+        ├── Refused            we refuse what somebody else asked of us over XMPP
         ├── LoginFailed        the server refuses our credentials
         └── TlsFailed          no trustworthy encryption with this server
 
@@ -110,6 +111,18 @@ class Bounced(XmppError):
 
     Attributes:
         condition: the defined condition of RFC 6120 section 8.3.3, such as ``item-not-found``.
+    """
+
+    def __init__(self, message: str, condition: str) -> None:
+        super().__init__(message)
+        self.condition = condition
+
+
+class Refused(XmppError):
+    """We refuse what somebody asked of us over XMPP; the text is for them.
+
+    Attributes:
+        condition: the defined condition of RFC 6120 section 8.3.3, such as ``forbidden``.
     """
 
     def __init__(self, message: str, condition: str) -> None:

@@ -171,6 +171,20 @@ class Inbox:
         if not waiters and (exchange := known.exchanges.get(thread)):
             exchange.bounce = bounce
 
+    def is_kept_for_thread(self, message: IncomingMessage) -> bool:
+        """Return True if the message carries the thread of an open question to its sender, or of somebody who waits."""
+        contact = self._contacts.get(message.sender.bare)
+        if contact is None or not message.thread:
+            return False
+        return message.thread in contact.exchanges or any(
+            waiter.thread == message.thread and waiter.takes(message) for waiter in contact.waiters
+        )
+
+    def is_awaited(self, message: IncomingMessage) -> bool:
+        """Return True if somebody waits for a message of its sender, be it this one or another."""
+        contact = self._contacts.get(message.sender.bare)
+        return contact is not None and any(waiter.takes(message) for waiter in contact.waiters)
+
     def put(self, message: IncomingMessage) -> bool:
         """Give a message to the waiter that it is for, or keep it.
 

@@ -99,6 +99,9 @@ class Delivery:
 class Listener(Protocol):
     """What the link tells its session. None of these may block; what they raise is logged."""
 
+    def client_made(self, client: Any) -> None:
+        """A new client, not yet started: register what answers its requests."""
+
     def session_began(self) -> None:
         """A new session: log in to everything again. A resumed one is not new."""
 
@@ -344,6 +347,7 @@ class Link:
             aioxmpp.IQType.SET, aioxmpp.roster.xso.Query, self._listener.roster_pushed
         )
         self._offer_services(client)
+        self._listener.client_made(client)
         return client
 
     @staticmethod

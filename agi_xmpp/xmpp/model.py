@@ -7,8 +7,11 @@ implements `Session`.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from agi_xmpp.errors import Bounced
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class IncomingMessage:
         received_at: seconds on the inbox's monotonic clock.
         sent_at: for delayed mail (XEP-0203) the moment on the same clock when the server took it; else ``received_at``.
         carbon: True if it came as a carbon copy of a message to another of our resources.
+        reply_to: the id of the message that it answers (XEP-0461), or "".
+        reacts_to: the id of the message that the ``reactions`` were put on (XEP-0444), or "".
+        reactions: emoji.
+        action: the id of a button that was pressed (XEP-0439), or "".
+        displayed: the id of a message of ours that the sender has now seen (XEP-0333), or "".
     """
 
     sender: Jid
@@ -57,6 +65,141 @@ class IncomingMessage:
     received_at: float
     sent_at: float
     carbon: bool = False
+    reply_to: str = ""
+    reacts_to: str = ""
+    reactions: tuple[str, ...] = ()
+    action: str = ""
+    displayed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """One way to answer a message, for clients that can show it as more than text.
+
+    Attributes:
+        value: what a quick response (XEP-0439) sends as text.
+        label: what stands on the button.
+        node: the command (XEP-0050) that means the same; a guest of the session executes it.
+    """
+
+    value: str
+    label: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a message carries besides its text.
+
+    Attributes:
+        buttons: ways to answer it. With any, we also ask to be told when it has been seen (XEP-0333).
+        replaces: the id of the message to the same contact that it corrects (XEP-0308), or "".
+        expects_answer: what comes back in its thread is for `Session.receive_message`.
+    """
+
+    buttons: tuple[Button, ...] = ()
+    replaces: str = ""
+    expects_answer: bool = True
+
+
+#: Nothing besides the text.
+PLAIN = Extras()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command in somebody's list (XEP-0050).
+
+    Attributes:
+        node: its address.
+        name: what the list shows.
+    """
+
+    node: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A question of a form: one of several options (XEP-0004, ``list-single``).
+
+    Attributes:
+        var: its name in the reply.
+        label: what is shown.
+        options: value and label of each.
+    """
+
+    var: str
+    label: str
+    options: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a command asks for (XEP-0004)."""
+
+    title: str
+    instructions: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What executing a command came to.
+
+    Attributes:
+        note: a sentence for whoever executed it.
+        form: what has to be filled in first; without one the command is completed.
+    """
+
+    note: str = ""
+    form: Form | None = None
+
+
+class Guest(Protocol):
+    """A feature that lives on a session: it sees messages before the inbox does, and offers commands.
+
+    All methods are called in the session's task: none may block.
+    """
+
+    def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:
+        """Look at a message.
+
+        Args:
+            message: any; its type may be one that is no answer.
+            kept: its thread names a question whose answer `Session.receive_message` returns.
+            awaited: somebody waits in `Session.receive_message` for a message of this sender.
+
+        Returns:
+            True if it is dealt with: nobody else gets it.
+        """
+
+    def message_bounced(self, message_id: str, error: Bounced) -> None:
+        """A message of this session came back, after the server had accepted it."""
+
+    def session_stops(self) -> None:
+        """The account logs out in a moment; what `Session.queue_message` gets now is still sent."""
+
+    def commands(self, who: Jid) -> Sequence[Command]:
+        """Return the commands that ``who`` may execute and find in a list."""
+
+    def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
+        """Execute a command.
+
+        Args:
+            who: full JID.
+            node: the command's.
+            values: the form as it was filled in; None at the first step.
+
+        Returns:
+            None if the node is none of this guest's.
+
+        Raises:
+            Refused: it may not, or cannot, be executed.
+        """
+
+
+G = TypeVar("G", bound=Guest)
 
 
 class Show(enum.IntEnum):
@@ -168,6 +311,7 @@ class Session(Protocol):
         message_id: str = "",
         thread: str = "",
         receipt: bool = False,
+        extras: Extras = PLAIN,
         timeout: float = 10.0,
     ) -> str:
         """Send a chat message and return its id once the server has acknowledged it (XEP-0198).
@@ -178,6 +322,7 @@ class Session(Protocol):
             message_id: the stanza's id; a fresh random one when empty. Clients drop a double with the same id.
             thread: identifies the call, so that answers to two calls can be told apart.
             receipt: ask for a delivery receipt (XEP-0184); `delivered` waits for it.
+            extras: what else the message carries.
             timeout: how long to wait for a session and the acknowledgement.
 
         Raises:
@@ -196,7 +341,14 @@ class Session(Protocol):
         """
 
     def queue_message(
-        self, to: str, body: str, *, message_id: str = "", thread: str = "", max_age: float = 300.0
+        self,
+        to: str,
+        body: str,
+        *,
+        message_id: str = "",
+        thread: str = "",
+        extras: Extras = PLAIN,
+        max_age: float = 300.0,
     ) -> str:
         """Take a message to be sent as soon as there is a session, and return its id at once.
 
@@ -242,4 +394,11 @@ class Session(Protocol):
         Raises:
             BadJid: not a JID.
             NotConnected: there is no session, so nothing is known.
+        """
+
+    def guest(self, make: Callable[[Session], G]) -> G:
+        """Return this session's guest of that kind; the first time, it is made.
+
+        Args:
+            make: its class: called with the session.
         """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from agi_xmpp.xmpp.inbox import Bounce
-from agi_xmpp.xmpp.model import Jid
+from agi_xmpp.xmpp.model import PLAIN, Extras, Jid
 
 #: Seconds for which a receipt or a bounce of a sent message still finds it. A server that stores messages for somebody
 #: who is offline bounces within minutes, if at all.
@@ -130,7 +130,7 @@ class Queued:
     """A message that waits for a session.
 
     Attributes:
-        id, to, body, thread: as in `Session.send_message`.
+        id, to, body, thread, extras: as in `Session.send_message`.
         expires_at: moment at which it is dropped.
     """
 
@@ -139,6 +139,7 @@ class Queued:
     body: str
     thread: str
     expires_at: float
+    extras: Extras = PLAIN
 
 
 class Queue:

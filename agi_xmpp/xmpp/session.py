@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, cast
 
 import aioxmpp
 from aioxmpp.errors import XMPPError
@@ -20,10 +21,11 @@ from aioxmpp.errors import XMPPError
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged, NotConfirmed, NotConnected, XmppError
 from agi_xmpp.xmpp import stanzas
+from agi_xmpp.xmpp.commands import Commands
 from agi_xmpp.xmpp.inbox import Bounce, Inbox
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.link import Delivery, Link, Outcome
-from agi_xmpp.xmpp.model import IncomingMessage, Jid, Presence, SessionInfo, Show
+from agi_xmpp.xmpp.model import PLAIN, Extras, G, Guest, IncomingMessage, Jid, Presence, Session, SessionInfo, Show
 from agi_xmpp.xmpp.outbox import Outbox, Queue, Queued, Sent
 from agi_xmpp.xmpp.presence import Decision, PresenceTracker, Subscription, decide
 from agi_xmpp.xmpp.text import clean_body, clean_status, thread_id
@@ -76,6 +78,8 @@ class ClientSession:
         self._drains: dict[Jid, asyncio.Task[None]] = {}
         self._sending: set[Sent] = set()
         self._receiving: set[asyncio.Future[IncomingMessage | XmppError]] = set()
+        self._guests: dict[Callable[[Session], Guest], Guest] = {}
+        self._commands = Commands(self._clock, self._guests.values)
         self._news = asyncio.Event()
         self._began_at = 0.0
         self._roster_known = False
@@ -97,6 +101,8 @@ class ClientSession:
     async def stop(self, timeout: float = 5.0) -> None:
         """See `Session.stop`."""
         end = _now() + timeout
+        for guest in self._guests.values():
+            guest.session_stops()
         self._stopping = True
         if self._drains:
             await asyncio.wait(self._drains.values(), timeout=timeout / 2)
@@ -150,6 +156,7 @@ class ClientSession:
         message_id: str = "",
         thread: str = "",
         receipt: bool = False,
+        extras: Extras = PLAIN,
         timeout: float = 10.0,
     ) -> str:
         """See `Session.send_message`."""
@@ -157,9 +164,9 @@ class ClientSession:
         text = clean_body(body, self._settings.max_body)
         thread = thread_id(thread)
         sent = self._outbox.add(_message_id(message_id), address, thread, wants_receipt=receipt)
-        opened = self._inbox.ask(address, thread)
+        opened = extras.expects_answer and self._inbox.ask(address, thread)
         try:
-            await self._send(sent, text, _now() + timeout)
+            await self._send(sent, text, extras, _now() + timeout)
         except (BadText, NotConnected, Bounced):
             if opened:
                 self._inbox.retract(address, thread)
@@ -186,7 +193,14 @@ class ClientSession:
             raise _bounced(sent)
 
     def queue_message(
-        self, to: str, body: str, *, message_id: str = "", thread: str = "", max_age: float = 300.0
+        self,
+        to: str,
+        body: str,
+        *,
+        message_id: str = "",
+        thread: str = "",
+        extras: Extras = PLAIN,
+        max_age: float = 300.0,
     ) -> str:
         """See `Session.queue_message`."""
         address = parse(to)
@@ -197,9 +211,10 @@ class ClientSession:
             raise NotConnected(f"account {self._account} is being stopped")
         if self._queue.is_full:
             raise NotConnected(f"{len(self._queue)} messages wait for a session already (queue_limit)")
-        message = Queued(_message_id(message_id), address, text, thread_id(thread), self._clock() + max_age)
+        message = Queued(_message_id(message_id), address, text, thread_id(thread), self._clock() + max_age, extras)
         self._queue.put(message)
-        self._inbox.ask(address, message.thread)
+        if extras.expects_answer:
+            self._inbox.ask(address, message.thread)
         contact = address.bare
         if contact not in self._drains:
             # One task for each contact: in order for everybody, and nobody waits behind another's message.
@@ -213,7 +228,7 @@ class ClientSession:
         while message := self._queue.first(contact):
             sent = self._outbox.add(message.id, message.to, message.thread, wants_receipt=False)
             try:
-                await self._send(sent, message.body, _now() + message.expires_at - self._clock())
+                await self._send(sent, message.body, message.extras, _now() + message.expires_at - self._clock())
             except NotConnected:
                 self._dropped(message, "there was no session in time")
             except NotConfirmed as error:
@@ -226,18 +241,19 @@ class ClientSession:
     def _dropped(self, message: Queued, reason: str) -> None:
         log.warning("account %s: message %s to %s was dropped: %s", self._account, message.id, message.to, reason)
 
-    async def _send(self, sent: Sent, body: str, deadline: float) -> None:
+    async def _send(self, sent: Sent, body: str, extras: Extras, deadline: float) -> None:
         """Send until the server has the message.
 
         Args:
             sent: its record.
             body: its text.
+            extras: what else it carries.
             deadline: moment on the loop's clock.
         """
         self._sending.add(sent)
         try:
             async with self._slot(deadline):
-                while not await self._try_once(sent, body, deadline):
+                while not await self._try_once(sent, body, extras, deadline):
                     pass
         finally:
             self._sending.discard(sent)
@@ -255,14 +271,17 @@ class ClientSession:
         finally:
             self._window.release()
 
-    async def _try_once(self, sent: Sent, body: str, deadline: float) -> bool:
+    async def _try_once(self, sent: Sent, body: str, extras: Extras, deadline: float) -> bool:
         """Send once. Returns False if the message certainly did not reach the server and may be sent again.
 
         A ping goes behind the message. Stanzas are processed in order, so its reply says that the server has the
         message if there are no acknowledgements (XEP-0198), and that a bounce of the server's own would be here.
         """
         await self._link.until_online(deadline)
-        delivery = self._link.send(stanzas.chat(sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt))
+        stanza = stanzas.chat(
+            sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt, extras=extras, own=self._link.jid
+        )
+        delivery = self._link.send(stanza)
         fence = self._link.request(stanzas.ping(Jid("", self._link.jid.domain)))
         try:
             outcome = await self._outcome(delivery, deadline)
@@ -342,7 +361,19 @@ class ClientSession:
                 async with asyncio.timeout(left):
                     await self._news.wait()
 
+    def guest(self, make: Callable[[Session], G]) -> G:
+        """See `Session.guest`."""
+        if make not in self._guests:
+            self._guests[make] = make(self)
+        return cast(G, self._guests[make])
+
     # What the link tells (`link.Listener`)
+
+    def client_made(self, client: Any) -> None:
+        """Offer the guests' commands on a new client."""
+        for feature in stanzas.READ_FEATURES:
+            client.summon(aioxmpp.DiscoServer).register_feature(feature)
+        self._commands.install(client)
 
     def session_began(self) -> None:
         """Ask for the roster, show that we are there, and do the rest in the background."""
@@ -380,6 +411,11 @@ class ClientSession:
             now=self._clock(),
             wall=time.time(),
         )
+        came = self._in_thread_of_question(came)
+        kept, awaited = self._inbox.is_kept_for_thread(came), self._inbox.is_awaited(came)
+        if any(guest.message_came(came, kept=kept, awaited=awaited) for guest in self._guests.values()):
+            self._received += bool(came.body)
+            return
         if not self._inbox.put(came):
             return
         self._received += 1
@@ -414,6 +450,13 @@ class ClientSession:
 
     # Details
 
+    def _in_thread_of_question(self, message: IncomingMessage) -> IncomingMessage:
+        """Return a message with the thread of the message that it replies to: that says more than its own."""
+        sent = self._outbox.find(message.reply_to) if message.reply_to else None
+        if sent is None or not sent.thread or sent.to.bare != message.sender.bare:
+            return message
+        return dataclasses.replace(message, thread=sent.thread)
+
     def _bounce_came(self, message: Any, own: Jid) -> None:
         who = None if message.from_ is None else stanzas.sender(message, own)
         bounce = stanzas.bounce(message)
@@ -423,6 +466,8 @@ class ClientSession:
         elif sent not in self._sending:
             log.warning("account %s: message %s to %s: %s", self._account, sent.id, sent.to, bounce.text)
             self._inbox.bounce(sent.to, sent.thread, bounce)
+            for guest in self._guests.values():
+                guest.message_bounced(sent.id, _bounced(sent))
 
     def _subscription_asked(self, who: Jid) -> None:
         decision = decide(self._settings.subscriptions, who, self._buddies)

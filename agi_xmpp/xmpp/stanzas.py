@@ -10,14 +10,16 @@ import aioxmpp
 import aioxmpp.carbons.xso
 import aioxmpp.disco.xso
 import aioxmpp.mdr.xso
+import aioxmpp.misc
 import aioxmpp.ping.xso
 import aioxmpp.roster.xso
 import aioxmpp.stanza
 
 from agi_xmpp.xmpp.inbox import Bounce
 from agi_xmpp.xmpp.jid import inward, outward
-from agi_xmpp.xmpp.model import IncomingMessage, Jid, Show
+from agi_xmpp.xmpp.model import PLAIN, Button, Extras, IncomingMessage, Jid, Show
 from agi_xmpp.xmpp.presence import SUBSCRIPTIONS, Subscription
+from agi_xmpp.xmpp.xso import command_list, fallback, quick_response, reactions, reply
 
 CARBONS = "urn:xmpp:carbons:2"
 
@@ -25,21 +27,58 @@ CARBONS = "urn:xmpp:carbons:2"
 #: machines' clocks differ a little.
 STAMP_TOLERANCE = 2.0
 
+#: Protocols that we read: what stands in a body for clients without them, such as the text that a reply quotes, is no
+#: part of the answer.
+_WITH_FALLBACK = frozenset({reply.NAMESPACE, reactions.NAMESPACE})
+
+#: What clients may use towards us, for the answer to who asks (XEP-0030).
+READ_FEATURES = (
+    fallback.NAMESPACE,
+    quick_response.NAMESPACE,
+    reactions.NAMESPACE,
+    reply.NAMESPACE,
+    "urn:xmpp:chat-markers:0",
+)
+
 _SHOWS = {None: Show.ONLINE, "chat": Show.CHAT, "away": Show.AWAY, "xa": Show.XA, "dnd": Show.DND}
 
 
 # What we send
 
 
-def chat(message_id: str, to: Jid, body: str, thread: str, *, wants_receipt: bool) -> Any:
-    """Return a chat message; with a receipt request (XEP-0184) if wanted."""
+def chat(
+    message_id: str, to: Jid, body: str, thread: str, *, wants_receipt: bool, extras: Extras = PLAIN, own: Jid
+) -> Any:
+    """Return a chat message.
+
+    Args:
+        message_id, to, body, thread: as in `Session.send_message`.
+        wants_receipt: ask for one (XEP-0184).
+        extras: what else it carries.
+        own: our full JID, where commands are executed: clients cannot execute them at a bare one.
+    """
     message = aioxmpp.Message(aioxmpp.MessageType.CHAT, to=outward(to), id_=message_id)
     message.body[None] = body
     if thread:
         message.thread = aioxmpp.stanza.Thread()
         message.thread.identifier = thread
     message.xep0184_request_receipt = wants_receipt
+    if extras.replaces:
+        message.xep0308_replace = aioxmpp.misc.Replace()
+        message.xep0308_replace.id_ = extras.replaces
+    if extras.buttons:
+        _add_buttons(message, extras.buttons, own)
     return message
+
+
+def _add_buttons(message: Any, buttons: Iterable[Button], own: Jid) -> None:
+    """Write each button in every way that some client shows."""
+    message.xep0333_markable = True
+    query = aioxmpp.disco.xso.ItemsQuery(node=command_list.COMMANDS)
+    for button in buttons:
+        message.xep0439_responses.append(quick_response.Response(button.value, button.label))
+        query.items.append(aioxmpp.disco.xso.Item(outward(own), name=button.label, node=button.node))
+    message.command_list = query
 
 
 def receipt(to: Jid, message_id: str) -> Any:
@@ -146,15 +185,22 @@ def incoming(
     ages = [wall - _epoch(stamp) for stamp in stamps]
     age = max(max(ages, default=0.0) - STAMP_TOLERANCE, 0.0)
     thread = message.thread.identifier if message.thread is not None else ""
+    reaction = message.xep0444_reactions
+    marker = message.xep0333_marker
     return IncomingMessage(
         sender=sender(message, own),
-        body=text(message.body),
+        body=fallback.without_fallback(text(message.body), message.xep0428_fallbacks, _WITH_FALLBACK),
         type=message.type_.value,
         id=message.id_ or "",
         thread=thread or "",
         received_at=now,
         sent_at=now - age,
         carbon=carbon,
+        reply_to=_id(message.xep0461_reply),
+        reacts_to=_id(reaction),
+        reactions=tuple(item.text for item in reaction.reactions) if reaction is not None else (),
+        action=_id(message.xep0439_action_selected),
+        displayed=_id(marker) if isinstance(marker, aioxmpp.misc.DisplayedMarker) else "",
     )
 
 
@@ -178,6 +224,11 @@ def roster_items(query: Any) -> dict[Jid, Subscription | None]:
 def offers_carbons(features: Any) -> bool:
     """Return True if the reply to `features_request` names carbon copies."""
     return CARBONS in features.features
+
+
+def _id(element: Any) -> str:
+    """Return the message id that an element names, or "" if there is no such element."""
+    return "" if element is None else element.id_ or ""
 
 
 def _epoch(stamp: datetime.datetime) -> float:
