@@ -112,7 +112,8 @@ class AgiServer:
         """Take no more connections, let calls end for ``drain_timeout`` seconds, then cancel what is left."""
         self._stop_listening()
         if not await self._wait_until_idle(self.settings.drain_timeout):
-            log.warning("agi: %d calls did not end in time and are cancelled", self.stats.open)
+            if self.stats.open:
+                log.warning("agi: %d calls did not end in time and are cancelled", self.stats.open)
             for session in tuple(self._sessions):
                 session.cancel()
         if not await self._wait_until_idle(CLOSE_TIMEOUT + 1):
@@ -126,11 +127,10 @@ class AgiServer:
         self._listeners.clear()
 
     async def _wait_until_idle(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._idle.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        return self._idle.is_set()
 
     def joined(self, session: _Session) -> None:
         """Count a connection in."""

@@ -53,11 +53,14 @@ class FakeAsterisk:
         self.failed = False
 
     @classmethod
-    async def connect(cls, port: int, headers: Mapping[str, str] | None = HEADERS, host: str = "127.0.0.1"):
+    async def connect(
+        cls, port: int, headers: Mapping[str, str] | None = HEADERS, host: str = "127.0.0.1"
+    ) -> FakeAsterisk:
         """Connect, and send the environment unless ``headers`` is None."""
         asterisk = cls(*await asyncio.open_connection(host, port))
+        environment = asterisk.wire.send_environment(headers or HEADERS)
         if headers is not None:
-            asterisk.send(asterisk.wire.send_environment(headers))
+            asterisk.send(environment)
         return asterisk
 
     @property
@@ -130,8 +133,8 @@ class Dialplan:
                 self.variables[name] = value.encode(errors="surrogateescape")
                 return "200 result=1"
             case ("GET", "VARIABLE", name):
-                value = self.variables.get(name)
-                return "200 result=0" if value is None else _reply(value[:1023])
+                content = self.variables.get(name)
+                return "200 result=0" if content is None else _reply(content[:1023])
             case ("GET", "FULL", "VARIABLE", expression):
                 return _reply(self.evaluate(expression))
             case ("DATABASE", "PUT", family, key, value):

@@ -270,7 +270,8 @@ async def test_hangup_ends_the_block():
 
     task = asyncio.ensure_future(handler())
     await entered.wait()
-    before, _ = call.channel.hung_up, call.hangup()
+    before = call.channel.hung_up
+    call.hangup()
     assert (before, call.channel.hung_up) == (False, True)
     assert await call.answer() == ("SET", "VARIABLE", "STATUS", "HANGUP")
     assert await task == "hung up"
