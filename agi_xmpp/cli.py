@@ -272,14 +272,13 @@ def completion(shell: str) -> None:
 
 
 def _write(path: Path, text: str, force: bool) -> None:
+    if path.exists() and not force:
+        raise RenderError(f"{path} exists; --force overwrites it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise RenderError(f"{path} exists; --force overwrites it") from None
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise RenderError(f"{path}: {error.strerror}") from None
+        raise RenderError(f"{error.filename or path}: {error.strerror}") from None
 
 
 def _print_status(answer: dict[str, Any]) -> None:
