@@ -8,8 +8,8 @@ The condition of a loop is evaluated in each round, so the script has to run in 
     while (${JABBER_STATUS(pbx,bob@example.org)} = 1) { … }
 
 becomes ``while (1) { AGI(…); if (${JABBER_STATUS} = 1) { … } else { break; } }``, and ``for`` likewise, so that
-``continue`` and ``break`` in the body mean what they meant. The condition is not turned into its opposite: with an empty variable in it
-both it and its opposite are an error, which counts as false, and the loop would never end.
+``continue`` and ``break`` in the body mean what they meant. The condition is not turned into its opposite: with an
+empty variable in it both it and its opposite are an error, which counts as false, and the loop would never end.
 """
 
 from __future__ import annotations
@@ -132,10 +132,11 @@ class _Migration:
         """Move a loop's condition into its body, behind the scripts that it needs."""
         body = statement.body
         assert body is not None  # noqa: S101 - only loops come here
-        steps, new = rewriter.functions(self._text[condition.start : condition.end])
+        old = self._text[condition.start : condition.end]
+        steps, new = rewriter.functions(old)
         is_block = self._text[body.start] == "{"
         head = f"{{ {_joined(steps)} if ({new.strip()}) " + ("" if is_block else "{ ")
-        self._edits.append(_Edit(condition, "1"))
+        self._edits.append(_Edit(condition, old[: len(old) - len(old.lstrip())] + "1"))
         self._edits.append(_Edit(Span(body.start, body.start), head))
         tail = ("" if is_block else " }") + " else { break; } }"
         self._edits.append(_Edit(Span(body.end, body.end), tail, closes=True))

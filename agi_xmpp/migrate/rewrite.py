@@ -56,11 +56,14 @@ class Rewriter:
     Attributes:
         target: where agi-xmpp is.
         notes: what a reader should know about this line.
+        texts: how many of the variables for texts are in use.
+        encodes: whether the second form of texts may be used.
     """
 
     target: Target
     notes: list[str] = field(default_factory=list)
-    _texts: int = 0
+    texts: int = 0
+    encodes: bool = True
 
     def statement(self, text: str) -> list[Step]:
         """Return the applications that do what ``text``, such as ``JabberSend(a,b,c)``, did.
@@ -154,8 +157,11 @@ class Rewriter:
             return [Step(call.name, call.data)]
         steps = []
         branches = []
-        for text in split(first[1], ":", 2)[0]:
-            more, branch = self._branch(text)
+        # ExecIf looks for the colon after variables are replaced, and URIENCODE() leaves parentheses as they are: one
+        # in a variable would hide the colon.
+        texts, colon = split(first[1], ":", 2)
+        for text in texts:
+            more, branch = self._branch(text, encodes=not colon)
             steps += more
             branches.append(branch or text)
         return [*steps, Step(call.name, f"{first[0]}?{':'.join(branches)}")]
@@ -171,7 +177,7 @@ class Rewriter:
         steps, branch = self._branch(call.data)
         return [*steps, Step(call.name, branch or call.data)]
 
-    def _branch(self, text: str) -> tuple[list[Step], str]:
+    def _branch(self, text: str, *, encodes: bool = True) -> tuple[list[Step], str]:
         """Rewrite an application that is run by another one.
 
         Returns:
@@ -181,8 +187,9 @@ class Rewriter:
         handler = _HANDLERS.get(inner.key)
         if handler is None:
             return [], ""
-        *before, step = handler(_Branch(self.target, self.notes, self._texts), inner)
-        self._texts += sum(_sets_text(each) for each in before)
+        rewriter = Rewriter(self.target, self.notes, self.texts, encodes)
+        *before, step = handler(rewriter, inner)
+        self.texts = rewriter.texts
         if not all(map(_sets_text, before)):
             raise Unclear(f"{inner.name.strip()} becomes two applications, which do not fit into one branch")
         if str(step) == str(Step(inner.name, inner.data)):
@@ -201,18 +208,14 @@ class Rewriter:
             return [self._plain(verb, words, text)]
         if len(parts) == 1 and parts[0].kind == "variable" and _PLAIN_VARIABLE.fullmatch(parts[0].text):
             return [self.target.agi(verb, *words, options=f"var={parts[0].text}")]
-        if self._fits_one_line and all(_is_tame(part) for part in variables):
+        if self.encodes and all(_is_tame(part) for part in variables):
             encoded = "".join(
                 _percent(part.text) if part.kind == "text" else f"${{URIENCODE({part})}}" for part in parts
             )
             return [self.target.agi(verb, *words, encoded, options="enc=uri")]
-        self._texts += 1
-        name = "AGI_XMPP_TEXT" if self._texts == 1 else f"AGI_XMPP_TEXT{self._texts}"
+        self.texts += 1
+        name = "AGI_XMPP_TEXT" if self.texts == 1 else f"AGI_XMPP_TEXT{self.texts}"
         return [Step("Set", f"{name}={text}"), self.target.agi(verb, *words, options=f"var={name}")]
-
-    @property
-    def _fits_one_line(self) -> bool:
-        return True
 
     def _plain(self, verb: str, words: list[str], text: str) -> Step:
         if "\n" in text or "\r" in text:
@@ -220,18 +223,6 @@ class Rewriter:
         escaped = _escaped(text)
         # In quotes commas separate nothing, so that all of the text is one argument.
         return self.target.agi(verb, *words, f'"{escaped}"' if text.count(",") > _MANY_COMMAS else escaped)
-
-
-class _Branch(Rewriter):
-    """Rewrites an application that another one runs.
-
-    URIENCODE() leaves parentheses as they are, and ``ExecIf`` looks for the colon between its branches after variables
-    are replaced: a parenthesis in a variable would hide it. So texts with variables go by ``?var=`` here.
-    """
-
-    @property
-    def _fits_one_line(self) -> bool:
-        return False
 
 
 Handler = Callable[[Rewriter, Application], list[Step]]
