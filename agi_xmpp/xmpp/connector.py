@@ -101,6 +101,8 @@ class Connector:
         base_logger: logging.Logger,
     ) -> tuple[Any, Any, Any]:
         """Return a transport, a logged-in stream and its features, as aioxmpp's `Client` wants them."""
+        # After a stream error the library leaves the old connection to the server, which may never close it.
+        self.abort("a new connection takes its place")
         delay = self._pace.next_delay()
         while True:
             await asyncio.sleep(delay)

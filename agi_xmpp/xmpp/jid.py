@@ -44,9 +44,12 @@ def parse(text: str) -> Jid:
     if slash and not resource:
         raise BadJid(f"{text!r} is not a Jabber ID: there is no resource behind the /")
     try:
-        return inward(aioxmpp.JID(local or None, _unicode_domain(domain), resource or None, strict=False))
+        jid = inward(aioxmpp.JID(local or None, _unicode_domain(domain), resource or None, strict=False))
     except (ValueError, UnicodeError) as error:
         raise BadJid(f"{text!r} is not a Jabber ID: {_reason(error)}") from None
+    if not _DOMAIN.fullmatch(jid.domain):  # preparing turns some characters into blanks and dots
+        raise BadJid(f"{text!r} is not a Jabber ID: {jid.domain!r} is not a domain")
+    return jid
 
 
 def inward(jid: aioxmpp.JID) -> Jid:

@@ -301,8 +301,8 @@ class Link:
         ended = asyncio.Event()
         client.on_stopped.connect(ended.set)
         client.on_failure.connect(lambda _error: ended.set())
-        client.stop()
-        for limit in (timeout, FORCE_TIME):
+        for limit in (timeout, FORCE_TIME / 2, FORCE_TIME / 2):
+            client.stop()  # again each time: a connection that breaks in this moment makes the library dial anew
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limit):
                     while client.running:

@@ -103,7 +103,7 @@ async def find(
             continue
         if isinstance(answer, BaseException):
             raise answer
-        usable = [record for record in answer if record.host not in ("", ".")]
+        usable = [record for record in answer if record.host != "."]
         refused += bool(answer) and not usable
         found += [(record, kind) for record in usable]
     if found:

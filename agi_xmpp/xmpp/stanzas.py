@@ -184,7 +184,6 @@ def incoming(
     """
     ages = [wall - _epoch(stamp) for stamp in stamps]
     age = max(max(ages, default=0.0) - STAMP_TOLERANCE, 0.0)
-    thread = message.thread.identifier if message.thread is not None else ""
     reaction = message.xep0444_reactions
     marker = message.xep0333_marker
     return IncomingMessage(
@@ -192,7 +191,7 @@ def incoming(
         body=fallback.without_fallback(text(message.body), message.xep0428_fallbacks, _WITH_FALLBACK),
         type=message.type_.value,
         id=message.id_ or "",
-        thread=thread or "",
+        thread=getattr(message.thread, "identifier", None) or "",  # <thread/> without a text has no such attribute
         received_at=now,
         sent_at=now - age,
         carbon=carbon,

@@ -486,7 +486,8 @@ class InboxMachine(RuleBasedStateMachine):
         if still or self.asked.pop(key, None) is None:
             return
         for message in list(self.kept):
-            if message in self.kept and (taker := self.taker(message)):
+            mine = message.sender.bare == wait.sender.bare
+            if mine and message in self.kept and (taker := self.taker(message)):
                 self.kept.remove(message)
                 self.expect(taker, message)
 

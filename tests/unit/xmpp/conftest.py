@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.unit.xmpp.fake import FakeServer
+
+
+@pytest.fixture(scope="session")
+def frozen_heap() -> None:
+    """Make each later collection quick: what was loaded until now is not looked at."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+async def nothing_left_behind(frozen_heap: None) -> AsyncIterator[None]:
+    """No task outlives its test, and no future keeps an exception that nobody fetched."""
+    loop = asyncio.get_running_loop()
+    complaints: list[object] = []
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+    yield
+    async with asyncio.timeout(5):
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+    gc.collect()  # asyncio complains when it is collected
+    assert complaints == []
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeServer]:
+    """A server without encryption."""
+    async with FakeServer() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return path
+
+
+def server_context(ca: trustme.CA, *names: str) -> ssl.SSLContext:
+    """Return a server's TLS with a certificate for ``names``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(*names).configure_cert(context)
+    return context
