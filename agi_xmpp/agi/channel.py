@@ -443,9 +443,12 @@ class Channel:
         return (await self.command("DATABASE", "DEL", family, key)).result == "1"
 
     async def database_deltree(self, family: str, keytree: str = "") -> bool:
-        """Delete a family of Asterisk's database, or a part of it; False if there was none."""
+        """Delete a family of Asterisk's database, or a part of it; False if there was none.
+
+        Asterisk 16 and 22 answer 0 after they deleted something and 1 otherwise, against their documentation.
+        """
         words = (family, keytree) if keytree else (family,)
-        return (await self.command("DATABASE", "DELTREE", *words)).result == "1"
+        return (await self.command("DATABASE", "DELTREE", *words)).result == "0"
 
 
 class UntilHangup:

@@ -143,6 +143,16 @@ class BridgedAgi(pyst2.AGI):  # type: ignore[misc]  # pyst2 has no types
             raise pyst2.AGIDBError(f"Key not found in database: family={family}, key={key}")
         return value
 
+    def database_deltree(self, family: str, key: str = "") -> None:
+        """Delete a family of Asterisk's database, or a part of it.
+
+        pyst2 raises ``AGIDBError`` after a success, because Asterisk's answer is not as documented.
+        """
+        if self._bridge is None:
+            super().database_deltree(family, key)
+        elif not self._run(self._bridge.channel.database_deltree, family, key):
+            raise pyst2.AGIDBError(f"Unable to delete tree from database: family={family}, key={key}")
+
     def _run(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         assert self._bridge is not None  # noqa: S101 - the callers have looked
         try:

@@ -149,7 +149,7 @@ class Dialplan:
                 keys = [entry for entry in self.database if list(entry[: len(tree)]) == tree]
                 for entry in keys:
                     del self.database[entry]
-                return "200 result=" + ("1" if keys else "0")
+                return "200 result=" + ("0" if keys else "1")
             case ("NOOP" | "VERBOSE" | "ANSWER", *_):
                 return "200 result=0"
         return "510 Invalid or unknown command"

@@ -72,7 +72,11 @@ def waits(agi):
 def database(agi):
     agi.database_put("fam ily", "key", 'a "b"')
     SEEN.append(agi.database_get("fam ily", "key"))
-    agi.database_del("fam ily", "key")
+    agi.database_deltree("fam ily")
+    try:
+        agi.database_deltree("fam ily")
+    except AGIDBError as error:
+        SEEN.append(str(error))
 
 
 def texts(agi):

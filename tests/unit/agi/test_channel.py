@@ -627,8 +627,8 @@ METHODS = [
     ("database_get", ("f", "k"), "200 result=0", ("DATABASE", "GET", "f", "k"), None),
     ("database_put", ("f", "k", "v"), "200 result=1", ("DATABASE", "PUT", "f", "k", "v"), None),
     ("database_del", ("f", "k"), "200 result=0", ("DATABASE", "DEL", "f", "k"), False),
-    ("database_deltree", ("f",), "200 result=1", ("DATABASE", "DELTREE", "f"), True),
-    ("database_deltree", ("f", "k"), "200 result=1", ("DATABASE", "DELTREE", "f", "k"), True),
+    ("database_deltree", ("f",), "200 result=0", ("DATABASE", "DELTREE", "f"), True),
+    ("database_deltree", ("f", "k"), "200 result=1", ("DATABASE", "DELTREE", "f", "k"), False),
     ("get_full_variable", ("${A}${B}",), "200 result=1 (ab)", ("GET", "FULL", "VARIABLE", "${A}${B}"), "ab"),
     ("get_full_variable", ("${A}",), "200 result=0", ("GET", "FULL", "VARIABLE", "${A}"), ""),
 ]

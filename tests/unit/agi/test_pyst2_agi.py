@@ -7,9 +7,8 @@ import io
 import signal
 from typing import Any
 
+import asterisk.agi as pyst2
 import pytest
-
-pyst2 = pytest.importorskip("asterisk.agi", reason="pyst2 is not installed")
 
 from agi_xmpp.agi.channel import Channel
 from agi_xmpp.agi.environment import Environment
@@ -31,12 +30,15 @@ def original(replies: str) -> tuple[Any, io.StringIO]:
 
 
 def test_outside_of_a_call_it_is_pyst2s_own_class(sighup):
-    agi, sent = original("200 result=1\n200 result=1 (x)\n200 result=1 (y)\n")
+    agi, sent = original("200 result=1\n200 result=1 (x)\n200 result=1 (y)\n200 result=1\n")
     assert agi.env == {"agi_uniqueid": "1.2"}
     agi.set_variable("X", "x")
     assert agi.get_variable("X") == "x"
     assert agi.database_get("f", "k") == "y"
-    assert sent.getvalue() == 'SET VARIABLE "X" "x"\nGET VARIABLE "X"\nDATABASE GET ""f"" ""k""\n'
+    agi.database_deltree("f")
+    assert (
+        sent.getvalue() == 'SET VARIABLE "X" "x"\nGET VARIABLE "X"\nDATABASE GET ""f"" ""k""\nDATABASE DELTREE "f" ""\n'
+    )
 
 
 def test_install_is_seen_by_scripts():
