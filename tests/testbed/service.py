@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from signal import Signals
 from typing import Any, Literal
@@ -112,12 +112,24 @@ class Service(Program):
 
     async def state(self, wanted: str, *names: str, timeout: float = 15.0) -> None:
         """Wait until accounts are in a state, such as ``online``; as `online` otherwise."""
+        for name in names or tuple(self.accounts):
+            await self.account(name, lambda account: account["state"] == wanted, timeout=timeout)
+
+    async def account(
+        self, name: str, wanted: Callable[[dict[str, Any]], bool], *, timeout: float = 15.0
+    ) -> dict[str, Any]:
+        """Wait until ``wanted`` is true for what ``agi-xmpp status`` shows of an account, and return that.
+
+        Raises:
+            AssertionError: it was not within ``timeout`` seconds; the message has what it shows, and the log's end.
+        """
         deadline = time.monotonic() + timeout
         while True:
-            states = {account["account"]: account["state"] for account in (await self.status())["accounts"]}
-            if all(states.get(name) == wanted for name in names or self.accounts):
-                return
-            assert time.monotonic() < deadline, f"not {wanted}: {states}\n{self.log_tail()}"
+            found = [account for account in (await self.status())["accounts"] if account["account"] == name]
+            if found and wanted(found[0]):
+                account: dict[str, Any] = found[0]
+                return account
+            assert time.monotonic() < deadline, f"account {name} is not as wanted but {found}\n{self.log_tail()}"
             await asyncio.sleep(PROBE_INTERVAL)
 
     async def reload(self) -> None:
