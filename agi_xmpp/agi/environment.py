@@ -121,6 +121,7 @@ def parse(lines: list[str]) -> Environment:
         AgiProtocolError: a line is no header, a header comes twice, an argument is missing, or ``agi_uniqueid`` is.
     """
     headers: dict[str, str] = {}
+    arguments: list[int] = []
     for number, line in enumerate(lines, start=1):
         match = _HEADER.fullmatch(line)
         if match is None:
@@ -132,10 +133,11 @@ def parse(lines: list[str]) -> Environment:
         if "\0" in value:
             raise AgiProtocolError(f"the environment has a NUL in {name}, which Asterisk cannot send")
         headers[name] = value
+        if name.startswith("agi_arg_") and (argument := _ARGUMENT.fullmatch(name)):
+            arguments.append(int(argument[1]))
     if not headers.get("agi_uniqueid"):
         raise AgiProtocolError("the environment has no agi_uniqueid")
-    numbers = sorted(int(match[1]) for match in map(_ARGUMENT.fullmatch, headers) if match)
-    if numbers != list(range(1, len(numbers) + 1)):
+    if sorted(arguments) != list(range(1, len(arguments) + 1)):
         raise AgiProtocolError("the environment's agi_arg_N are not numbered 1, 2, 3, …")
     return Environment(headers)
 

@@ -14,6 +14,7 @@ Two things make AGI dangerous, and each is met in one place here:
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ _TRANSITIONS: Final = {
     (State.DEAD, _Step.HANGUP): State.DEAD,  # AGIEXITONHANGUP=yes sends it twice
     (State.DEAD_IN_FLIGHT, _Step.REPLY): State.DEAD,
     (State.DEAD_IN_FLIGHT, _Step.HANGUP): State.DEAD_IN_FLIGHT,
+    (State.CLOSED, _Step.HANGUP): State.CLOSED,  # Asterisk's answer when the script closes its side
 }
 
 
@@ -202,6 +204,7 @@ def split_words(line: str) -> tuple[str, ...]:
     return tuple(words)
 
 
+@functools.lru_cache(maxsize=16)  # an Asterisk says the same in every session
 def command_limit(version: str) -> int:
     """Return how many bytes of one command, without its newline, an Asterisk of this version reads.
 

@@ -627,6 +627,7 @@ def test_asterisk_takes_commands_and_failure():
     assert events(connection, FAILURE) == [Failure()]
     connection.receive_data(b"")
     assert events(connection) == [Closed(clean=True)]
+    assert connection.send_hangup() == b"HANGUP\n"
 
 
 @pytest.mark.parametrize(
