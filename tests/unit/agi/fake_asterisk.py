@@ -122,6 +122,7 @@ class Dialplan:
         self.variables = {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
         self.database: dict[tuple[str, ...], str] = {}
         self.missing_functions: set[str] = set()
+        self.drops_end_of_base64 = False  # Asterisk 16 encodes whole groups of three bytes only
 
     def text(self, name: str) -> str:
         return self.variables[name].decode()
@@ -193,13 +194,16 @@ class Dialplan:
             return b""
         functions: dict[str, Callable[[bytes], bytes]] = {
             "LEN": lambda text: str(len(text)).encode(),
-            "BASE64_ENCODE": lambda text: base64.b64encode(text)[:4096],
+            "BASE64_ENCODE": self._encode,
             "BASE64_DECODE": base64.b64decode,
             "SET": self._set,
             "SHIFT": self._shift,
             "POP": self._pop,
         }
         return functions[name](arguments)
+
+    def _encode(self, text: bytes) -> bytes:
+        return base64.b64encode(text[: len(text) // 3 * 3] if self.drops_end_of_base64 else text)[:4096]
 
     def _set(self, arguments: bytes) -> bytes:
         name, _, value = arguments.partition(b"=")

@@ -521,6 +521,7 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 async def test_any_text_there_and_back(text, headers):
     dialplan = Dialplan(X="before")
+    dialplan.drops_end_of_base64 = headers is OLD
     channel = Call(dialplan, headers).channel
     await channel.set_text("X", text)
     assert dialplan.text("X") == text
@@ -532,6 +533,7 @@ async def test_any_text_there_and_back(text, headers):
 def test_every_text_there_and_back(text, old):
     async def run() -> None:
         dialplan = Dialplan()
+        dialplan.drops_end_of_base64 = old
         channel = Call(dialplan, OLD if old else HEADERS).channel
         await channel.set_text("X", text)
         assert dialplan.text("X") == text
