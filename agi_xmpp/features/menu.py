@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agi_xmpp.errors import UsageError
@@ -21,6 +21,8 @@ _CHOICE = re.compile(r"\s*([^\s=&,]+)\s*=\s*(.*)", re.DOTALL)
 #: An answer may carry what people put behind a number: "1.", "1)", "1 - forward to cell".
 _AFTER_KEY = re.compile(r"[\s.:)!–—-]+")
 _DECLINE = frozenset({"no", "decline", "cancel"})
+#: How somebody names one of several open calls: ``#3``, and then the answer.
+CALL_NAME = re.compile(r"\s*#(\d{1,4})(?!\d)[\s.:,)–—-]*(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,19 @@ class Menu:
         """Return the choice with exactly that key."""
         return next((choice for choice in self.choices if choice.key == key), None)
 
+    def exact(self, text: str) -> Choice | None:
+        """Return the choice whose key or label somebody has written out; a beginning is not enough."""
+        said = _fold(text)
+        if not said:
+            return None
+        for choice in self.choices:
+            if _fold(choice.key) in (said, said.rstrip(".!)")):
+                return choice
+        for choice in self.choices:
+            if _fold(choice.label) in (said, said.rstrip(".!)")):
+                return choice
+        return None
+
     def match(self, text: str) -> Answer:
         """Say which choice an answer means: its key, its label, or a beginning of the label that fits no other.
 
@@ -81,10 +96,8 @@ class Menu:
         said = _fold(text)
         if not said:
             return Answer()
-        for wanted in (lambda choice: _fold(choice.key), lambda choice: _fold(choice.label)):
-            for choice in self.choices:
-                if wanted(choice) in (said, said.rstrip(".!)")):
-                    return Answer(choice)
+        if exact := self.exact(text):
+            return Answer(exact)
         for choice in self.choices:
             # "1 - forward to cell", as the line reads in the chat: the key, and then this choice's own label
             key = _fold(choice.key)
@@ -93,9 +106,10 @@ class Menu:
             if rest != said and behind and _fold(choice.label).startswith(rest[behind.end() :]):
                 return Answer(choice)
         begins = tuple(choice for choice in self.choices if _fold(choice.label).startswith(said))
-        if len(begins) == 1:
+        declines = said.rstrip(".!") in _DECLINE
+        if len(begins) == 1 and not declines:
             return Answer(begins[0])
-        if not begins and said.rstrip(".!") in _DECLINE:
+        if not begins and declines:
             return Answer(declined=True)
         return Answer(candidates=begins)
 
@@ -109,16 +123,21 @@ class Menu:
         return f"“{shown}” is not among the answers. Possible: {self.possible}."
 
 
-def parse(arguments: Sequence[str]) -> Menu:
+def parse(arguments: Sequence[str], *, question: str | None = None, decode: Callable[[str], str] = str) -> Menu:
     """Make a menu of a verb's arguments: the question, then ``key=label`` each.
 
     The dialplan splits at commas, so what comes before the first ``key=label`` is the question with its commas, and an
     argument without ``=`` later on belongs to the label before it.
 
+    Args:
+        arguments: as Asterisk split them.
+        question: used instead of what comes before the first ``key=label``, where nothing may stand then.
+        decode: turns what was written as question and labels into what is meant.
+
     Raises:
         UsageError: no question, no or too many choices, a key or label twice, empty, or too long.
     """
-    question: list[str] = []
+    words: list[str] = []
     found: list[list[str]] = []
     for argument in arguments:
         match = _CHOICE.fullmatch(argument)
@@ -127,9 +146,13 @@ def parse(arguments: Sequence[str]) -> Menu:
         elif found:
             found[-1][1] += f",{argument}"
         else:
-            question.append(argument)
-    choices = tuple(Choice(key, label.strip()) for key, label in found)
-    menu = Menu(",".join(question).strip(), choices)
+            words.append(argument)
+    if question is not None and words:
+        raise UsageError(f"the question is given twice: as {','.join(words)!r} and by var=NAME")
+    # In one line each: a label that came from elsewhere cannot pass for another choice.
+    choices = tuple(Choice(key, " ".join(decode(label).split())) for key, label in found)
+    asked = ",".join(words) if question is None else question
+    menu = Menu(decode(asked).strip(), choices)
     _check(menu)
     return menu
 
@@ -147,6 +170,9 @@ def _check(menu: Menu) -> None:
             raise UsageError(f"the choice {choice.key!r} has no label")
         if len(choice.label) > MAX_LABEL:
             raise UsageError(f"the label of choice {choice.key!r} is longer than {MAX_LABEL} characters")
+        for text in (choice.key, choice.label):
+            if CALL_NAME.match(text):
+                raise UsageError(f"{text!r} begins as the number of a call does; an answer to it could not be told")
         for word in {_fold(choice.key), _fold(choice.label)}:
             if seen.setdefault(word, choice.key) != choice.key or sum(c.key == choice.key for c in menu.choices) > 1:
                 raise UsageError(f"two choices of the menu answer to {word!r}")

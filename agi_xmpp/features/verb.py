@@ -151,21 +151,37 @@ class Call:
         Raises:
             UsageError: there is none, or it is not encoded as ``?enc=`` says.
         """
-        name = self.options.get("var")
-        if name is not None:
-            if len(self.arguments) > position:
-                raise UsageError("give the text either as the last argument or by var=NAME, not both")
-            value = await self.channel.get_text(name)
-            if value is None:
-                raise UsageError(f"var={name}: the channel has no variable of that name")
-            text = value
-        else:
+        text = await self.variable()
+        if text is None:
             text = ",".join(self.arguments[position:])
-        if self.choice("enc", ("plain", "uri")) == "uri":
-            text = _uri_decoded(text)
+        elif len(self.arguments) > position:
+            raise UsageError("give the text either as the last argument or by var=NAME, not both")
+        text = self.decoded(text)
         if not text:
             raise BadText("the text is empty")
         return text
+
+    async def variable(self) -> str | None:
+        """Return the channel variable that ``?var=`` names, as it stands there; None without that option.
+
+        Raises:
+            UsageError: there is no such variable.
+        """
+        name = self.options.get("var")
+        if name is None:
+            return None
+        value = await self.channel.get_text(name)
+        if value is None:
+            raise UsageError(f"var={name}: the channel has no variable of that name")
+        return value
+
+    def decoded(self, text: str) -> str:
+        """Return what ``text`` stands for: it is encoded if ``?enc=uri`` says so.
+
+        Raises:
+            BadText: it is not encoded as the option says.
+        """
+        return _uri_decoded(text) if self.choice("enc", ("plain", "uri")) == "uri" else text
 
     async def set(self, name: str, value: str) -> None:
         """Set a channel variable to any text."""
