@@ -82,7 +82,68 @@ class AgiSettings(_Section):
     script: list[ScriptRoute] = []
 
 
-class AccountSettings(_Section):
+class _PasswordSource(_Section):
+    """Where a password comes from: inline, a file, an environment variable or a command."""
+
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    password_env: str | None = None
+    password_command: list[str] | None = None
+
+    @property
+    def sources(self) -> list[str]:
+        """The keys that say where the password comes from; one is right."""
+        keys = ("password", "password_file", "password_env", "password_command")
+        return [key for key in keys if getattr(self, key) is not None]
+
+    def secret(self) -> str:
+        """Fetch the password from where the settings say. It is read anew at every call, so that it can be changed.
+
+        Raises:
+            ConfigError: the file, variable or command does not give one; the text never holds the secret.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is not None:
+            try:
+                text = self.password_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise ConfigError(f"password_file {self.password_file}: {reason}") from None
+            origin = f"password_file {self.password_file}"
+        elif self.password_env is not None:
+            text = os.environ.get(self.password_env, "")
+            origin = f"environment variable {self.password_env}"
+        else:
+            assert self.password_command is not None  # noqa: S101 - _consistent has seen to it
+            text, origin = _run_password_command(self.password_command), "password_command"
+        password = text.splitlines()[0] if text else ""
+        if not password:
+            raise ConfigError(f"{origin} gives no password (its first line is empty)")
+        return password
+
+
+class RoomSettings(_PasswordSource):
+    """``[account.NAME.room."team@rooms.example.org"]``: a room (XEP-0045) that the account belongs into.
+
+    Attributes:
+        nick: our name in the room; the part of the account's ``jid`` before the ``@`` if empty.
+        join: enter the room at login; otherwise the settings only serve ``jabber_join``.
+        password, password_file, password_env, password_command: of the room, if it has one; at most one of them. In a
+            dialplan the password would be visible on Asterisk's console and in its logs.
+    """
+
+    nick: Annotated[str, StringConstraints(max_length=1023)] = ""
+    join: bool = True
+
+    @model_validator(mode="after")
+    def _one_password(self) -> RoomSettings:
+        if len(self.sources) > 1:
+            raise ValueError(f"needs one password at the most, not {' and '.join(self.sources)}")
+        return self
+
+
+class AccountSettings(_PasswordSource):
     """``[account.NAME]``: one XMPP login.
 
     Attributes:
@@ -110,13 +171,11 @@ class AccountSettings(_Section):
         login_retry: seconds between attempts after the server refused our password.
         max_body: characters of one message; servers drop the connection for stanzas over their limit (often 256 KiB).
         queue_limit: messages that wait for a session at the most.
+        room_limit: rooms that the account is in at once; servers have a limit, too (ejabberd: 100).
+        room: rooms by their address.
     """
 
     jid: str
-    password: SecretStr | None = None
-    password_file: Path | None = None
-    password_env: str | None = None
-    password_command: list[str] | None = None
     server: Host | None = None
     port: Port | None = None
     tls: Literal["starttls", "direct", "none"] = "starttls"
@@ -139,6 +198,8 @@ class AccountSettings(_Section):
     login_retry: Annotated[float, Field(ge=1, le=86400)] = 60.0
     max_body: Annotated[int, Field(ge=1, le=1_000_000)] = 60_000
     queue_limit: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    room_limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+    room: dict[str, RoomSettings] = {}
 
     @field_validator("jid", "buddies")
     @classmethod
@@ -148,17 +209,22 @@ class AccountSettings(_Section):
                 raise ValueError(f"{text!r} is not a Jabber ID such as asterisk@example.org")
         return value
 
+    @field_validator("room")
+    @classmethod
+    def _plausible_rooms(cls, value: dict[str, RoomSettings]) -> dict[str, RoomSettings]:
+        for text in value:
+            if not re.fullmatch(r"[^\s@/]+@[^\s@/]+", text):
+                raise ValueError(f"{text!r} is not a room such as team@rooms.example.org")
+        if len({text.casefold() for text in value}) < len(value):
+            raise ValueError("two rooms differ in case only, which addresses do not")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> AccountSettings:
-        sources = [
-            name
-            for name in ("password", "password_file", "password_env", "password_command")
-            if getattr(self, name) is not None
-        ]
-        if len(sources) != 1:
+        if len(self.sources) != 1:
             raise ValueError(
                 "needs exactly one of password, password_file, password_env and password_command"
-                + (f", not {' and '.join(sources)}" if sources else "")
+                + (f", not {' and '.join(self.sources)}" if self.sources else "")
             )
         if self.password is not None and self.password.get_secret_value() in EXAMPLE_PASSWORDS:
             raise ValueError("password is still the one of the example; set the account's own")
@@ -169,32 +235,6 @@ class AccountSettings(_Section):
         if self.accept_any_certificate and self.ca_file is not None:
             raise ValueError("ca_file has no effect beside accept_any_certificate = true: take one of them away")
         return self
-
-    def secret(self) -> str:
-        """Fetch the password from where the settings say. It is read anew at every call, so that it can be changed.
-
-        Raises:
-            ConfigError: the file, variable or command does not give one; the text never holds the secret.
-        """
-        if self.password is not None:
-            return self.password.get_secret_value()
-        if self.password_file is not None:
-            try:
-                text = self.password_file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise ConfigError(f"password_file {self.password_file}: {reason}") from None
-            origin = f"password_file {self.password_file}"
-        elif self.password_env is not None:
-            text = os.environ.get(self.password_env, "")
-            origin = f"environment variable {self.password_env}"
-        else:
-            assert self.password_command is not None  # noqa: S101 - _consistent has seen to it
-            text, origin = _run_password_command(self.password_command), "password_command"
-        password = text.splitlines()[0] if text else ""
-        if not password:
-            raise ConfigError(f"{origin} gives no password (its first line is empty)")
-        return password
 
 
 #: Passwords of our own documents: whoever leaves one in place has not finished the set-up.
@@ -296,13 +336,19 @@ def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
 
 def _known_keys(section: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Settings
+    sections: dict[str, type[BaseModel]] = {
+        "agi": AgiSettings,
+        "account": AccountSettings,
+        "control": ControlSettings,
+        "log": LogSettings,
+    }
     for part in section:
         if model is Settings:
-            model = {"agi": AgiSettings, "account": AccountSettings, "control": ControlSettings, "log": LogSettings}[
-                str(part)
-            ]
+            model = sections[str(part)]
         elif part == "script":
             model = ScriptRoute
+    if section[:1] == ("account",) and len(section) == 4:  # account.NAME.room.ADDRESS
+        model = RoomSettings
     return list(model.model_fields)
 
 

@@ -18,6 +18,7 @@ The tree::
     └── XmppError              the XMPP session
         ├── NotConnected       no usable session within the time given; nothing was sent
         ├── NotConfirmed       sent, but the connection broke before the server acknowledged: it may have arrived
+        ├── NotInRoom          not an occupant of the room; the message reached nobody
         ├── Bounced            the stanza came back with an error
         ├── NotAcknowledged    the server has it, but the receipt (XEP-0184) did not come in time
         ├── Refused            we refuse what somebody else asked of us over XMPP
@@ -104,6 +105,10 @@ class NotConfirmed(XmppError):
 
 class NotAcknowledged(XmppError, TimeoutError):
     """The server has the message, but the addressee's receipt (XEP-0184) did not come in time."""
+
+
+class NotInRoom(XmppError):
+    """We are not an occupant of the room (XEP-0045). The message reached nobody."""
 
 
 class Bounced(XmppError):

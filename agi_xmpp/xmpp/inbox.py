@@ -64,7 +64,10 @@ class Waiter:
 
     def takes(self, message: IncomingMessage) -> bool:
         """Return True if the message is of the right sender and not too old."""
-        return message.sent_at >= self.not_before and self.sender in (message.sender, message.sender.bare)
+        if message.sent_at < self.not_before:
+            return False
+        # Each occupant of a room is somebody else: its bare JID stands for none of them.
+        return self.sender == message.sender or (not message.occupant and self.sender == message.sender.bare)
 
 
 @dataclass(slots=True)
@@ -184,6 +187,13 @@ class Inbox:
         """Return True if somebody waits for a message of its sender, be it this one or another."""
         contact = self._contacts.get(message.sender.bare)
         return contact is not None and any(waiter.takes(message) for waiter in contact.waiters)
+
+    def end_for(self, occupant: Jid, bounce: Bounce) -> None:
+        """Fail those who wait for an occupant of a room who is gone: the nick may be another person's next."""
+        known = self._contacts.get(occupant.bare)
+        for waiter in [waiter for waiter in known.waiters if waiter.sender == occupant] if known else []:
+            self.end(waiter)
+            waiter.fail(bounce)
 
     def put(self, message: IncomingMessage) -> bool:
         """Give a message to the waiter that it is for, or keep it.

@@ -50,6 +50,7 @@ class IncomingMessage:
         received_at: seconds on the inbox's monotonic clock.
         sent_at: for delayed mail (XEP-0203) the moment on the same clock when the server took it; else ``received_at``.
         carbon: True if it came as a carbon copy of a message to another of our resources.
+        occupant: True if ``sender`` is somebody in a room (XEP-0045): then the bare JID is the room and names nobody.
         reply_to: the id of the message that it answers (XEP-0461), or "".
         reacts_to: the id of the message that the ``reactions`` were put on (XEP-0444), or "".
         reactions: emoji.
@@ -65,6 +66,7 @@ class IncomingMessage:
     received_at: float
     sent_at: float
     carbon: bool = False
+    occupant: bool = False
     reply_to: str = ""
     reacts_to: str = ""
     reactions: tuple[str, ...] = ()
@@ -242,6 +244,40 @@ class SessionState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class RoomInfo:
+    """A room that the account is in or wants to be in, as `agi-xmpp status` prints it.
+
+    Attributes:
+        room: its bare JID.
+        nick: ours there.
+        state: ``joined``, ``joining``, ``waiting`` (to try again) or ``leaving``.
+        occupants: how many, us included; 0 while we are not in.
+        error: why we are not in, or "".
+    """
+
+    room: str
+    nick: str
+    state: str
+    occupants: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEntry:
+    """How we are in a room.
+
+    Attributes:
+        nick: the one that we really got.
+        occupants: how many there are, us included.
+        note: one sentence if it is not quite what was asked for, or "".
+    """
+
+    nick: str
+    occupants: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInfo:
     """What `agi-xmpp status` prints of one account.
 
@@ -257,6 +293,7 @@ class SessionInfo:
         sent, received: messages with a body.
         unclaimed: messages in the inbox that no verb has asked for yet.
         waiting: verbs that wait for a message now.
+        rooms: those that we are in or want to be in.
     """
 
     account: str
@@ -271,6 +308,7 @@ class SessionInfo:
     received: int = 0
     unclaimed: int = 0
     waiting: int = 0
+    rooms: tuple[RoomInfo, ...] = ()
 
 
 class Session(Protocol):
@@ -401,4 +439,45 @@ class Session(Protocol):
 
         Args:
             make: its class: called with the session.
+        """
+
+    async def join_room(self, room: str, nick: str = "", *, password: str = "", timeout: float = 10.0) -> RoomEntry:
+        """Enter a room (XEP-0045 section 7.2) and return when it has confirmed that we are in.
+
+        The account stays in, and comes back after a break, until `leave_room` or until somebody throws it out. Who is
+        in already keeps the nick.
+
+        Args:
+            room: its bare JID.
+            nick: the one wanted; if it is taken, a number is added (2 to 9). Empty: of the room's settings, or the
+                part of our JID before the ``@``.
+            password: of the room; empty: of the room's settings.
+            timeout: seconds.
+
+        Raises:
+            UsageError: no room or nick can be written like that, or the account is in too many rooms.
+            NotConnected: there is no session.
+            Bounced: the room does not let us in; the text says why.
+            NotConfirmed: it did not answer in time.
+        """
+
+    async def leave_room(self, room: str, *, timeout: float = 10.0) -> bool:
+        """Leave a room, and return when it has confirmed that. Returns False if we were not in it.
+
+        Raises:
+            BadJid: not a room.
+            NotConfirmed: it did not answer in time; we leave all the same.
+        """
+
+    async def send_to_room(self, room: str, body: str, *, message_id: str = "", timeout: float = 10.0) -> str:
+        """Send a message to a room that we are in; return its id when the room has told it to all (reflection).
+
+        After a break it waits until we are back in the room.
+
+        Raises:
+            BadJid, BadText: nothing was sent.
+            NotInRoom: we are not in the room.
+            NotConnected: nothing was sent.
+            NotConfirmed: it may have arrived.
+            Bounced: the room did not take it; the text says why.
         """

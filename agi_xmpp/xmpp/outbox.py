@@ -44,6 +44,10 @@ class Sent:
     bounce: Bounce | None = None
     watchers: list[Callable[[], None]] = field(default_factory=list)
 
+    def is_to(self, sender: Jid, *, occupant: bool) -> bool:
+        """Return True if ``sender`` is whom it was sent to; an occupant of a room shares the bare JID with others."""
+        return sender == self.to if occupant else sender.bare == self.to.bare
+
     def _changed(self) -> None:
         for watcher in list(self.watchers):
             watcher()
@@ -83,14 +87,21 @@ class Outbox:
         self._expire()
         return self._sent.get(message_id)
 
-    def receipt(self, sender: Jid, message_id: str) -> bool:
+    def receipt(self, sender: Jid, message_id: str, *, occupant: bool = False) -> bool:
         """Take a receipt. Only the addressee's counts: ids are no secrets (XEP-0184 section 8).
+
+        Args:
+            sender: who sent it.
+            message_id: what for.
+            occupant: the sender is somebody in a room, whose bare JID others share.
 
         Returns:
             True if it belongs to a message that asked for one.
         """
         sent = self.find(message_id)
-        if sent is None or not sent.wants_receipt or sender.bare != sent.to.bare:
+        if sent is None or not sent.wants_receipt:
+            return False
+        if not sent.is_to(sender, occupant=occupant):
             return False
         sent.delivered = True
         sent._changed()

@@ -1,7 +1,7 @@
 """One account's session: what verbs and features use (`agi_xmpp.xmpp.model.Session`), over an XMPP client login.
 
 The work is done elsewhere: `link` keeps the connection, `inbox` decides who gets a message, `outbox` knows what became
-of ours, `presence` knows who is there. This module ties them together.
+of ours, `presence` knows who is there, `rooms` which rooms we are in. This module ties them together.
 """
 
 from __future__ import annotations
@@ -20,14 +20,27 @@ from aioxmpp.errors import XMPPError
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged, NotConfirmed, NotConnected, XmppError
-from agi_xmpp.xmpp import stanzas
+from agi_xmpp.xmpp import room_stanzas, stanzas
 from agi_xmpp.xmpp.commands import Commands
 from agi_xmpp.xmpp.inbox import Bounce, Inbox
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.link import Delivery, Link, Outcome
-from agi_xmpp.xmpp.model import PLAIN, Extras, G, Guest, IncomingMessage, Jid, Presence, Session, SessionInfo, Show
+from agi_xmpp.xmpp.model import (
+    PLAIN,
+    Extras,
+    G,
+    Guest,
+    IncomingMessage,
+    Jid,
+    Presence,
+    RoomEntry,
+    Session,
+    SessionInfo,
+    Show,
+)
 from agi_xmpp.xmpp.outbox import Outbox, Queue, Queued, Sent
 from agi_xmpp.xmpp.presence import Decision, PresenceTracker, Subscription, decide
+from agi_xmpp.xmpp.rooms import Rooms
 from agi_xmpp.xmpp.text import clean_body, clean_status, thread_id
 
 log = logging.getLogger("agi_xmpp.xmpp")
@@ -73,6 +86,7 @@ class ClientSession:
         self._outbox = Outbox(self._clock)
         self._queue = Queue(self._clock, settings.queue_limit)
         self._presence = PresenceTracker(self._buddies)
+        self._rooms = Rooms(account, self._link, settings, self._occupant_left)
         self._window = asyncio.Semaphore(WINDOW)
         self._tasks: set[asyncio.Task[None]] = set()
         self._drains: dict[Jid, asyncio.Task[None]] = {}
@@ -113,6 +127,7 @@ class ClientSession:
         for future in self._receiving:
             if not future.done():
                 future.set_result(NotConnected(f"account {self._account} is being stopped"))
+        self._rooms.stop()
         await self._link.stop(max(end - _now(), 0.0))
 
     async def ready(self, timeout: float, *, patient: bool = True) -> None:
@@ -144,6 +159,7 @@ class ClientSession:
             received=self._received,
             unclaimed=self._inbox.unclaimed,
             waiting=self._inbox.waiting,
+            rooms=self._rooms.info(),
         )
 
     # Sending
@@ -167,9 +183,13 @@ class ClientSession:
         opened = extras.expects_answer and self._inbox.ask(address, thread)
         try:
             await self._send(sent, text, extras, _now() + timeout)
-        except (BadText, NotConnected, Bounced):
+        except (BadText, NotConnected):
             if opened:
                 self._inbox.retract(address, thread)
+            raise
+        except Bounced:
+            if sent.bounce:  # whoever waits for the answer all the same shall not wait in vain
+                self._inbox.bounce(address, thread, sent.bounce)
             raise
         return sent.id
 
@@ -325,7 +345,7 @@ class ClientSession:
         future: asyncio.Future[IncomingMessage | XmppError] = asyncio.get_running_loop().create_future()
 
         def fail(bounce: Bounce) -> None:
-            future.set_result(Bounced(bounce.text, bounce.condition))
+            future.set_result(Bounced(f"{sender}: {bounce.text}", bounce.condition))
 
         waiter = self._inbox.wait(parse(sender), thread_id(thread), max_age, future.set_result, fail)
         self._receiving.add(future)
@@ -367,6 +387,26 @@ class ClientSession:
             self._guests[make] = make(self)
         return cast(G, self._guests[make])
 
+    # Rooms
+
+    async def join_room(self, room: str, nick: str = "", *, password: str = "", timeout: float = 10.0) -> RoomEntry:
+        """See `Session.join_room`."""
+        return await self._rooms.join(room, nick, password, timeout)
+
+    async def leave_room(self, room: str, *, timeout: float = 10.0) -> bool:
+        """See `Session.leave_room`."""
+        return await self._rooms.leave(room, timeout)
+
+    async def send_to_room(self, room: str, body: str, *, message_id: str = "", timeout: float = 10.0) -> str:
+        """See `Session.send_to_room`."""
+        text = clean_body(body, self._settings.max_body)
+        message_id = _message_id(message_id)
+        deadline = _now() + timeout
+        async with self._slot(deadline):
+            await self._rooms.send(room, text, message_id, deadline)
+        self._sent += 1
+        return message_id
+
     # What the link tells (`link.Listener`)
 
     def client_made(self, client: Any) -> None:
@@ -383,16 +423,20 @@ class ClientSession:
         roster = self._link.request(stanzas.roster_request())
         # Right behind the request: the server knows that we want the roster's changes, and answers can reach us.
         self._link.post(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
+        self._rooms.session_began()
         self._spawn(self._settle_in(roster))
 
     def session_ended(self) -> None:
         """Forget who is there."""
         self._presence.clear()
+        self._rooms.session_ended()
         self._tell_news()
 
     def message_came(self, message: Any) -> None:
         """Take a message stanza."""
         own = self._link.jid
+        if self._rooms.message_came(message):
+            return
         if message.type_ is aioxmpp.MessageType.ERROR:
             self._bounce_came(message, own)
             return
@@ -400,13 +444,17 @@ class ClientSession:
         if inner is None or inner.type_ is aioxmpp.MessageType.ERROR:
             return
         who = stanzas.sender(inner, own)
+        occupant = self._rooms.holds(who) or room_stanzas.is_private(inner)
+        if occupant and (who.is_bare or room_stanzas.is_invitation(inner)):
+            return  # a room's own notice, such as an invitation: nobody's answer
         if inner.xep0184_received is not None:
-            self._outbox.receipt(who, inner.xep0184_received.message_id)
+            self._outbox.receipt(who, inner.xep0184_received.message_id, occupant=occupant)
         wrapped = (message, inner) if carbon else (message,)
         came = stanzas.incoming(
             inner,
             own,
             carbon=carbon,
+            occupant=occupant,
             stamps=stanzas.stamps(*wrapped),
             now=self._clock(),
             wall=time.time(),
@@ -426,6 +474,8 @@ class ClientSession:
 
     def presence_came(self, presence: Any) -> None:
         """Take a presence stanza."""
+        if self._rooms.presence_came(presence):
+            return
         kind = presence.type_
         who = stanzas.sender(presence, self._link.jid)
         if kind is aioxmpp.PresenceType.AVAILABLE:
@@ -450,10 +500,13 @@ class ClientSession:
 
     # Details
 
+    def _occupant_left(self, occupant: Jid) -> None:
+        self._inbox.end_for(occupant, Bounce("recipient-unavailable", f"{occupant} has left the room"))
+
     def _in_thread_of_question(self, message: IncomingMessage) -> IncomingMessage:
         """Return a message with the thread of the message that it replies to: that says more than its own."""
         sent = self._outbox.find(message.reply_to) if message.reply_to else None
-        if sent is None or not sent.thread or sent.to.bare != message.sender.bare:
+        if sent is None or not sent.thread or not sent.is_to(message.sender, occupant=message.occupant):
             return message
         return dataclasses.replace(message, thread=sent.thread)
 

@@ -170,7 +170,7 @@ def carbon_of(message: Any, own: Jid) -> tuple[Any, bool]:
 
 
 def incoming(
-    message: Any, own: Jid, *, carbon: bool, stamps: Iterable[Any], now: float, wall: float
+    message: Any, own: Jid, *, carbon: bool, occupant: bool, stamps: Iterable[Any], now: float, wall: float
 ) -> IncomingMessage:
     """Return a message stanza as plain data.
 
@@ -178,6 +178,7 @@ def incoming(
         message: the stanza, unwrapped if it was a carbon.
         own: our address.
         carbon: it was one.
+        occupant: somebody in a room sent it.
         stamps: moments of delayed delivery (XEP-0203) that were found on it.
         now: the monotonic clock.
         wall: the time of day, in seconds since the epoch.
@@ -195,6 +196,7 @@ def incoming(
         received_at=now,
         sent_at=now - age,
         carbon=carbon,
+        occupant=occupant,
         reply_to=_id(message.xep0461_reply),
         reacts_to=_id(reaction),
         reactions=tuple(item.text for item in reaction.reactions) if reaction is not None else (),

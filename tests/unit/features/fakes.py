@@ -12,7 +12,7 @@ from agi_xmpp.errors import AgiHangup
 from agi_xmpp.features import VERBS
 from agi_xmpp.features.dispatch import Dispatcher
 from agi_xmpp.features.verb import Accounts
-from agi_xmpp.xmpp.model import IncomingMessage, Jid, Presence, SessionInfo, SessionState, Show
+from agi_xmpp.xmpp.model import IncomingMessage, Jid, Presence, RoomEntry, SessionInfo, SessionState, Show
 
 
 class FakeChannel:
@@ -75,6 +75,9 @@ class FakeSession:
             "queue_message": "q1",
             "receive_message": IncomingMessage(Jid("bob", "x.org", "pc"), "1", "chat", "b1", "", 0.0, 0.0),
             "presence": Presence(Show.AWAY, "at lunch", "pc", 5),
+            "join_room": RoomEntry("asterisk", 3),
+            "leave_room": True,
+            "send_to_room": "g1",
             **results,
         }
         self.waiting = asyncio.Event()
@@ -109,6 +112,15 @@ class FakeSession:
 
     async def presence(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("presence", args, kwargs)
+
+    async def join_room(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("join_room", args, kwargs)
+
+    async def leave_room(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("leave_room", args, kwargs)
+
+    async def send_to_room(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("send_to_room", args, kwargs)
 
     def queue_message(self, *args: Any, **kwargs: Any) -> Any:
         self.calls.append(("queue_message", args, kwargs))

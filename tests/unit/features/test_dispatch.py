@@ -37,7 +37,7 @@ async def test_a_route_wins_and_gets_the_channel():
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 async def test_the_first_thing_is_a_pessimistic_status(verb):
-    session = FakeSession(send_message=FOREVER, receive_message=FOREVER, presence=FOREVER)
+    session = FakeSession(**dict.fromkeys(FakeSession().results, FOREVER))
     channel = FakeChannel(verb.name, ("pbx", "bob@x.org", "1")[: verb.max_arguments or 3])
     channel.variables["JABBER_ERROR"] = "of an earlier call"
     task = asyncio.ensure_future(dispatcher(session)(channel))  # type: ignore[arg-type]
