@@ -41,9 +41,8 @@ def fragments(kind: str = "") -> Iterator[Fragment]:
             rest, _, remarks = rest.partition("=== look at\n")
             before, _, after = rest.partition("=== becomes\n")
             before, after = (f"{part.rstrip(chr(10))}\n" for part in (before, after or before))
-            yield Fragment(
-                path.stem, name, before, after, tuple(remarks.split("\n")[: remarks.rstrip().count("\n") + 1])
-            )
+            listed = tuple(line for line in remarks.splitlines() if line)
+            yield Fragment(path.stem, name, before, after, listed)
 
 
 def documentation() -> dict[str, str]:

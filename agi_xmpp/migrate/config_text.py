@@ -63,7 +63,7 @@ def _code(raw: str, depth: int) -> tuple[str, int, bool]:
         elif mark[0] == "--;" and depth:
             depth, start, is_broken = depth - 1, mark.end(), True
         elif not depth:
-            return code + raw[start : mark.start()], 0, is_broken
+            return code + raw[start : mark.end() - 1], 0, is_broken
     return code + ("" if depth else raw[start:]), depth, is_broken
 
 

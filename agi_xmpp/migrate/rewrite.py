@@ -68,15 +68,12 @@ class Rewriter:
     def statement(self, text: str) -> list[Step]:
         """Return the applications that do what ``text``, such as ``JabberSend(a,b,c)``, did.
 
-        The last one stands in its place, the others have to run before it. A text that has nothing to do with the old
-        module is one application, unchanged.
+        The last one stands in its place, the others have to run before it.
 
         Raises:
             Unclear: a human has to look at it.
         """
         call = application(text)
-        if not LEFTOVER.search(text):
-            return [Step(call.name, call.data)]
         if "$" in call.name:
             raise Unclear("the application's name is in a variable")
         before, data = self.functions(call.data)
