@@ -22,7 +22,7 @@ from click.shell_completion import get_completion_class
 
 from agi_xmpp import __version__
 from agi_xmpp.config import load
-from agi_xmpp.errors import AgiXmppError, ConfigError, RenderError, UnknownAccount
+from agi_xmpp.errors import AgiXmppError, ConfigError, RenderError, UnknownAccount, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -260,6 +260,47 @@ def render(
         click.echo(samples.render(template, values, format_), nl=False)
     else:
         _write(output, samples.render(template, values, format_), force)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the new FILE there.")
+@click.option("--in-place", is_flag=True, help="Write over FILE, and over what it includes; keep copies (*.bak).")
+@click.option("--follow", is_flag=True, help="Also migrate the files that FILE includes.")
+@click.option("--agi", "server", default="agi://127.0.0.1", show_default=True, help="Where Asterisk finds agi-xmpp.")
+@click.option("--check", is_flag=True, help="Only say what there is to migrate; exit code 1 if there is anything.")
+@click.option("--force", is_flag=True, help="Overwrite the output file if it exists.")
+@_sentences
+def migrate(
+    file: Path, output: Path | None, in_place: bool, follow: bool, server: str, check: bool, force: bool
+) -> None:
+    """Rewrite an extensions.conf or AEL file that uses JabberSend, JABBER_RECEIVE and the like for agi-xmpp.
+
+    Shows the difference, if it is not told to write. What was changed, and what a human must look at, goes to stderr.
+    """
+    from agi_xmpp.migrate import files
+
+    if (output is not None) + in_place + check > 1:
+        raise UsageError("-o, --in-place and --check exclude each other")
+    if output is not None and follow:
+        raise UsageError("-o takes one file, and --follow makes several; use --in-place")
+    if output is not None and output.exists() and not force:
+        raise UsageError(f"{output} exists; --force overwrites it")
+    outcomes = files.migrate(file, server=server, follow=follow)
+    for line in files.report(outcomes):
+        click.echo(line, err=True)
+    changed = [outcome for outcome in outcomes if outcome.changes]
+    if check:
+        sys.exit(1 if changed else 0)
+    if output is not None:
+        files.write(output, outcomes[0].after)
+    for outcome in changed if output is None else ():
+        if in_place:
+            click.echo(f"{outcome.file}: the old one is {files.back_up(Path(outcome.file))}", err=True)
+            files.write(Path(outcome.file), outcome.after)
+        else:
+            # As bytes: a file need not be UTF-8.
+            click.echo(files.difference(outcome).encode("utf-8", "surrogateescape"), nl=False)
 
 
 @main.command()
