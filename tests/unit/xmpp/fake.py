@@ -11,7 +11,7 @@ import ssl
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 CLIENT = "{jabber:client}"
 SASL = "{urn:ietf:params:xml:ns:xmpp-sasl}"
@@ -104,7 +104,7 @@ class Conversation:
 
     async def _one_stream(self) -> bool:
         """Serve until the stream is restarted (True) or ends (False)."""
-        parser = ET.XMLPullParser(["start", "end"])
+        parser: Any = ET.XMLPullParser(["start", "end"])
         depth = 0
         while data := await self.reader.read(65_536):
             if self.server.does.greeting is not None:
@@ -175,10 +175,10 @@ class Conversation:
         self.send(f"<a xmlns='urn:xmpp:sm:3' h='{self.stream.handled}'/>")
 
     async def _start_tls(self) -> bool:
-        if self.server.does.starttls_answer:
-            self.send(self.server.does.starttls_answer)
+        if self.server.does.starttls_answer or self.server.tls is None:
+            failure = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+            self.send(self.server.does.starttls_answer or failure)
             return False
-        assert self.server.tls is not None
         self.send("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
         await self.writer.start_tls(self.server.tls)
         self.encrypted = True
@@ -376,6 +376,10 @@ class FakeServer:
         task.add_done_callback(self._tasks.discard)
         self.conversation = conversation = Conversation(self, reader, writer)
         conversation.encrypted = self.direct
+        # asyncio keeps the error that ended a connection in a future that nobody awaits.
+        protocol: Any = writer.transport.get_protocol()
+        closed: asyncio.Future[None] = protocol._closed
+        closed.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._open.add(conversation)
         self.accepted += 1
         await self._tell()
