@@ -11,6 +11,7 @@ What must be met, measured on Asterisk 16.28 and 22.10:
 * AEL: brackets, braces and parentheses in an argument must have their partners, or be escaped by a backslash.
 * everywhere: ``${`` and ``$[`` are replaced, with no way to escape them but to take them apart: ``$\\{``.
 * arguments: a comma separates, quotes and backslashes are taken away, an open ``(`` or ``[`` hides later commas.
+* ``Set(NAME=…)``: nothing but the above; the value is taken as it is.
 """
 
 from __future__ import annotations
@@ -245,18 +246,21 @@ def argument(value: Value) -> Quoted:
 
 
 def text(value: Value) -> Quoted:
-    """Write free text as an argument of a verb that is called with ``?enc=uri``.
+    """Write free text as the value of a variable, ``Set(message=HERE)``; verbs are then called with ``?var=message``.
 
-    What Asterisk would misread is percent-encoded. ``${…}`` is passed through ``URIENCODE()``, so that nothing a caller
-    put into a name reaches the parsers; within a link it is encoded twice, as a link needs it.
+    ``${…}`` stays: what it brings is not read again, neither by ``Set()`` nor on the way to the verb. As an argument it
+    would be, and ``URIENCODE()`` does not save it: Asterisk reads ``${URIENCODE(a):1)}`` as a value with an offset.
+
+    In a link, what ``${…}`` brings is percent-encoded. If it has a ``)`` before a ``:``, Asterisk cuts it there.
     """
-    expand = "${URIENCODE(${URIENCODE(%s)})}" if value.type == "link" else "${URIENCODE(%s)}"
+    expand = "${URIENCODE(%s)}" if value.type == "link" else "%s"
+    raw = _raw(value, "link", "text")
+    special = r"[\\;$]+" if _is_balanced(_EXPANSION.sub("", raw)) else r"[\\;$()\[\]{}]+"
     out, end = [], 0
-    raw = _raw(value, "label", "link", "text")
-    for match in _EXPANSION.finditer(raw) if value.type != "label" else ():
-        out += [_percent(raw[end : match.start()]), expand % match[0]]
+    for match in _EXPANSION.finditer(raw):
+        out += [_decoded_by_asterisk(raw[end : match.start()], special), expand % match[0]]
         end = match.end()
-    return Quoted("".join([*out, _percent(raw[end:])]))
+    return Quoted("".join([*out, _decoded_by_asterisk(raw[end:], special)]))
 
 
 #: The places by name, as templates write them: ``{{ jid | argument }}``.
@@ -276,5 +280,17 @@ def _raw(value: Value, *types: str) -> str:
     return value.raw
 
 
-def _percent(text: str) -> str:
-    return re.sub(r'[%$\\",;()\[\]{}]', lambda match: f"%{ord(match[0]):02X}", text)
+def _is_balanced(text: str) -> bool:
+    """True if each bracket has its partner, as AEL wants it."""
+    closing = []
+    for character in text:
+        if character in "([{":
+            closing.append(")]}"["([{".index(character)])
+        elif character in ")]}" and (not closing or closing.pop() != character):
+            return False
+    return not closing
+
+
+def _decoded_by_asterisk(text: str, special: str) -> str:
+    """Hide what ``special`` matches from the readers of the file; Asterisk puts it back during the call."""
+    return re.sub(special, lambda run: f"${{URIDECODE({''.join(f'%{ord(each):02X}' for each in run[0])})}}", text)

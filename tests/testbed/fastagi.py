@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
 from tests.testbed.errors import TestbedError
@@ -128,10 +128,7 @@ class FakeFastAgi:
         options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         variable = ""
         if "var" in options:
-            reply = await command(f'GET FULL VARIABLE "${{BASE64_ENCODE(${{{options["var"]}}})}}"')
-            match = re.fullmatch(r"200 result=1 \((.*)\)", reply)
-            assert match, f"{options['var']}: {reply}"
-            variable = base64.b64decode(match[1]).decode()
+            variable = await _read(options["var"], command)
         arguments = tuple(value for name, value in pairs if name.startswith("agi_arg_"))
         request = Request(verb, options, arguments, variable, dict(pairs))
         self.requests.append(request)
@@ -141,3 +138,20 @@ class FakeFastAgi:
             escaped = value.replace("\\", "\\\\").replace('"', '\\"')
             reply = await command(f'SET VARIABLE {name} "{escaped}"')
             assert reply == "200 result=1", f"SET VARIABLE {name}: {reply}"
+
+
+async def _read(name: str, command: Callable[[str], Awaitable[str]]) -> str:
+    """Read a variable whole: by pieces, because functions return 4 KB at most, and as base64.
+
+    Asterisk takes a ``:`` behind a ``)`` for the beginning of an offset, unless a ``(`` is open.
+    """
+    content, size = b"", 600
+    while True:
+        guard = "(" * size
+        reply = await command(f'GET FULL VARIABLE "${{BASE64_ENCODE({guard}${{{name}:{len(content)}:{size}}})}}"')
+        match = re.fullmatch(r"200 result=1 \((.*)\)", reply)
+        assert match, f"{name}: {reply}"
+        piece = base64.b64decode(match[1])[size:]
+        content += piece
+        if len(piece) < size:
+            return content.decode()

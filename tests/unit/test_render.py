@@ -148,13 +148,24 @@ class TestRender:
         assert "choice-19" in render.render(find("menu"), {"choices": items[:-1]})
         assert refused("menu", choices=items) == "choices has 21 items; at most 20 are allowed"
 
-    @pytest.mark.parametrize("over", [0, 1])
-    def test_length_of_a_line(self, tmp_path, over):
-        template = make(tmp_path, "; é{{ jid | argument }}" + "x" * (MAX_LINE - 4 - 7 + over))
-        if over:
-            assert "a line of more than 8190 bytes" in refused(template, jid="bob@h.o")
+    @pytest.mark.parametrize("format_", FORMATS)
+    @pytest.mark.parametrize("over", [-1, 0, 1])
+    def test_length_of_a_line(self, tmp_path, format_, over):
+        limit = MAX_LINE[format_]
+        template = make(tmp_path, "x é{{ jid | argument }}" + "x" * (limit - 4 - 7 + over))
+        values = {"jid": ["bob@h.o"]}
+        if over > 0:
+            with pytest.raises(RenderError, match=f"more than {limit} bytes, which Asterisk cannot read as {format_}"):
+                render.render(template, values, format_)
         else:
-            assert len(render.render(template, {"jid": ["bob@h.o"]}).splitlines()[-1].encode()) == MAX_LINE
+            assert len(render.render(template, values, format_).splitlines()[-1].encode()) == limit + over
+
+    def test_a_long_comment_is_harmless_in_ael_only(self, tmp_path):
+        template = make(tmp_path, "", '[variables.people]\ntype = "jid"\nmany = true\nhelp = "who"\n')
+        values = {"people": [f"{n}@h/" + "x" * 480 for n in range(20)]}
+        assert max(len(line) for line in render.render(template, values, "ael").splitlines()) > MAX_LINE["conf"]
+        with pytest.raises(RenderError, match="more than 8190 bytes"):
+            render.render(template, values, "conf")
 
     def test_the_header_says_how_it_was_made(self):
         text = render.render(find("send"), {"jid": ["ann@example.org/a'b"], "ring": ["5"]}, "ael")
@@ -176,7 +187,7 @@ class TestRender:
     def test_all_with_common_values(self):
         files = render.render_all({"account": ["office"], "members": ["a@x=PJSIP/a"]})
         assert files.keys() == {f"{name}.{end}" for name, end in BOTH}
-        assert "jabber_send?enc=uri&wait=none,office,bob@example.org" in files["send.conf"]
+        assert "jabber_send?var=message&wait=none,office,bob@example.org" in files["send.conf"]
         assert "jabber_status,office,a@x)" in files["presence-ring.ael"]
         with pytest.raises(RenderError, match="no template has a variable 'acount'; did you mean account"):
             render.render_all({"acount": ["x"]})
