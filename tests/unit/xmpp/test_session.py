@@ -24,8 +24,8 @@ from agi_xmpp.errors import (
     NotConnected,
 )
 from agi_xmpp.xmpp import link as link_module
+from agi_xmpp.xmpp import pace, stanzas
 from agi_xmpp.xmpp import session as session_module
-from agi_xmpp.xmpp import stanzas
 from agi_xmpp.xmpp.model import SessionState, Show
 from agi_xmpp.xmpp.session import ClientSession
 from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, Conversation, FakeServer
@@ -35,6 +35,11 @@ pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 RECEIPT = "{urn:xmpp:receipts}"
 DEAD_PORT = 1  # nobody listens there
+
+
+@pytest.fixture(autouse=True)
+def quick_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "FIRST", 0.02)
 
 
 def settings(server: FakeServer | None, **changes: Any) -> AccountSettings:
@@ -233,7 +238,10 @@ async def test_a_conflict_is_told_once_and_not_answered_by_a_fight(
     assert sum("another login" in line for line in lines(caplog)) == 1
 
 
-async def test_a_stream_error_after_every_login_makes_no_hot_loop(server: FakeServer) -> None:
+async def test_a_stream_error_after_every_login_makes_no_hot_loop(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "FIRST", 0.25)
     server.does.after_bind = (
         "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
     )
