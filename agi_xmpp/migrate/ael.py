@@ -177,15 +177,11 @@ class _Migration:
     def _edited(self) -> str:
         """Return the text with all edits made."""
         result, position = [], 0
-        # Statements come inner ones first. Where several begin at one place, the outer one's text goes first.
+        # Statements come inner ones first. Where several begin at one place, the outer one's text goes first; where
+        # several end there, the inner one's; and what ends there goes before what begins.
         ordered = sorted(
             enumerate(self._edits),
-            key=lambda each: (
-                each[1].span.start,
-                not each[1].closes,
-                each[1].span.end,
-                each[0] if each[1].closes else -each[0],
-            ),
+            key=lambda each: (each[1].span.start, *((0, each[0]) if each[1].closes else (1, -each[0]))),
         )
         for _, edit in ordered:
             result += [self._text[position : edit.span.start], edit.text]

@@ -89,10 +89,17 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Section:
-    """A context, or a part of it."""
+    """A context, or a part of it.
+
+    Attributes:
+        name: of the context.
+        parents: sections whose lines come before its own, as of a template.
+        adds: whether it goes on where the last section of its name ended: ``[name](+)``.
+    """
 
     name: str
     parents: tuple[str, ...] = ()
+    adds: bool = False
     entries: list[Entry] = field(default_factory=list)
     includes: list[str] = field(default_factory=list)
 
@@ -137,7 +144,7 @@ class Document:
     def _open(self, match: re.Match[str]) -> None:
         options = [option.strip() for option in (match[2] or "").split(",")]
         parents = tuple(option for option in options if option and option not in "!+")
-        self.sections.append(Section(match[1].strip(), parents))
+        self.sections.append(Section(match[1].strip(), parents, "+" in options))
 
 
 def _entry(line: Line, match: re.Match[str], exten: str) -> Entry | None:
@@ -222,7 +229,7 @@ class Dialplan:
         below = following[moved:]
         if below and below[0].kind not in ("number", "hint"):
             return False  # it counts on from the lines that move
-        if not following[moved:] and self._continues_in_a_child(section):
+        if not below and self.goes_on_elsewhere(section):
             return False
         number = entry.number or 1
         others = [*below, *(each for other in self._family(section) if other is not section for each in other.entries)]
@@ -257,10 +264,13 @@ class Dialplan:
         names = {section.name, *section.parents}
         return [other for other in self._sections if other.name in names or section.name in other.parents]
 
-    def _continues_in_a_child(self, section: Section) -> bool:
-        """Whether a section that inherits this one begins with ``n``, counted from the last line here."""
-        children = (other for other in self._sections if section.name in other.parents)
-        return any(child.entries and child.entries[0].kind != "number" for child in children)
+    def goes_on_elsewhere(self, section: Section) -> bool:
+        """Whether another section may count on from the last line of this one."""
+        return any(
+            other.entries and other.entries[0].kind != "number"
+            for other in self._sections
+            if section.name in other.parents or (other.adds and other.name == section.name)
+        )
 
     def _reaches(self, jump: tuple[Section, Entry, Jump], section: Section, entry: Entry, number: int) -> bool:
         """Whether a jump names one of the priorities of ``entry``'s extension beyond ``number``."""
@@ -370,7 +380,10 @@ class _Migration:
         rows = [detour.row(str(number), step) for number, step in enumerate([*steps, *back], first)]
         here = [entry.row(entry.written, Step("Goto", str(first)))]
         self._check_length([*rows, *here])
-        self._added[self._end_of_count(section, entry).line.number] += rows
+        place = self._end_of_count(section, entry)
+        if place is section.entries[-1] and self._dialplan.goes_on_elsewhere(section):
+            raise Unclear("another section counts on from the last line of this one")
+        self._added[place.line.number] += rows
         self._new[entry.line.number] = here
         return first
 

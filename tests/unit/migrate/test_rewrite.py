@@ -133,6 +133,15 @@ def test_a_status_with_a_status_in_its_arguments_is_asked_once():
     ]
 
 
+def test_texts_of_two_branches_are_not_encoded():
+    one, two = (
+        rewritten("ExecIf(1?JabberSend(pbx,b@c,${EXTEN} x))"),
+        rewritten("ExecIf(1?JabberSend(pbx,b@c,${EXTEN} x):A())"),
+    )
+    assert "?enc=uri" in one[0]
+    assert two[0] == "Set(AGI_XMPP_TEXT=${EXTEN} x)"
+
+
 def test_message_send_in_a_branch_cannot_set_its_status():
     text = "ExecIf(1?MessageSend(xmpp:b@c,xmpp:pbx))"
     assert rewritten(text) == [
