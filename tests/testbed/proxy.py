@@ -119,6 +119,9 @@ class Proxy:
         except OSError:
             _reset(writer)  # what a client sees of a server that is down
             return
+        except asyncio.CancelledError:
+            _reset(writer)
+            raise
         connection = _Connection(writer, server_writer)
         self._connections.add(connection)
         await self._tell()
