@@ -10,9 +10,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from agi_xmpp.agi.server import AgiServer
+from agi_xmpp.config import AgiSettings
+from agi_xmpp.features import VERBS
+from agi_xmpp.features.dispatch import Dispatcher
+from agi_xmpp.features.verb import Accounts
 from tests.agi_recorder import Recorder, Request
 from tests.migrate_corpus import Fragment, fragments, migrated
 from tests.testbed.asterisk import Asterisk
+from tests.unit.features.fakes import FakeSession
 
 LOADABLE = [fragment for fragment in fragments() if fragment.name != "look: this is no AEL"]
 
@@ -135,6 +141,32 @@ async def test_the_text_that_is_sent_is_the_one_that_was_written(
     if how.startswith("ExecIf") and name == "brackets that were never open":
         text = "a"  # there the colon ended the branch, and the parenthesis before it the text
     assert recorder.requests == [Request("jabber_send", ("pbx", "bob@example.org"), text)]
+
+
+async def test_our_own_verbs_understand_what_was_written(asterisk: Asterisk) -> None:
+    session = FakeSession()
+    accounts = Accounts({"pbx": session})  # type: ignore[dict-item]
+    service = AgiServer(AgiSettings(port=0), Dispatcher(accounts, VERBS, {}))
+    await service.start()
+    try:
+        rows = [f"exten => 1234,1,Set(TEXT={TEXTS['a variable'][0]})"]
+        rows += [f" same => n,JabberSend(pbx,bob@example.org,{written})" for _, written in TEXTS.values()]
+        rows += [" same => n,JabberJoin(pbx,r@conference.example.org,Asterisk)"]
+        rows += [" same => n,JabberSendGroup(pbx,r@conference.example.org,${TEXT})"]
+        rows += [" same => n,JabberLeave(pbx,r@conference.example.org)"]
+        rows += [" same => n,UserEvent(Got,Status: ${JABBER_STATUS(pbx,b@x.org)},Text: ${JABBER_RECEIVE(pbx,b@x.org)})"]
+        outcome = migrated("conf", "\n".join(["[testbed]", *rows, ""]), f"agi://127.0.0.1:{service.ports[0]}")
+        assert await asterisk.dialplan(outcome.after) == []
+        (event,) = await events(asterisk, "1234")
+    finally:
+        await service.stop()
+    assert (event["Status"], event["Text"]) == ("3", "1")
+    sent = [arguments for name, arguments, _ in session.calls if name == "send_message"]
+    assert sent == [("bob@example.org", text) for text, _ in TEXTS.values()]
+    room = "r@conference.example.org"
+    names = ["join_room", "send_to_room", "leave_room", "presence", "receive_message"]
+    assert [name for name, _, _ in session.calls[-5:]] == names
+    assert session.calls[-4][1] == (room, TEXTS["a variable"][0])
 
 
 @pytest.mark.parametrize(
