@@ -140,7 +140,7 @@ class Asking:
         elif isinstance(verdict, Declined):
             self._decline(verdict.card, message.sender)
         elif isinstance(verdict, Told):
-            self._tell(message.sender.bare, verdict)
+            self._tell(message.sender if message.occupant else message.sender.bare, verdict)
         return True
 
     def message_bounced(self, message_id: str, error: Bounced) -> None:

@@ -109,7 +109,9 @@ class Card:
 
     def takes(self, message: IncomingMessage) -> bool:
         """Return True if the message is of who was asked, and not older than the question."""
-        return self.is_for(message.sender) and message.sent_at >= self.asked_at
+        # Each occupant of a room is somebody else: its bare JID stands for none of them.
+        asked = self.to == message.sender if message.occupant else self.is_for(message.sender)
+        return asked and message.sent_at >= self.asked_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import dataclasses
 import ssl
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 import slixmpp
@@ -142,6 +142,7 @@ class Buddy:
         client.register_plugin("xep_0184", {"auto_ack": receipts, "auto_request": False})
         client.register_plugin("xep_0280")
         client.register_plugin("xep_0199")
+        client.register_plugin("xep_0050")
         client.auto_authorize = True if accepts else None
         client.auto_subscribe = False
         buddy = cls(client, jid)
@@ -206,6 +207,51 @@ class Buddy:
     def send_raw(self, xml: str) -> None:
         """Send bytes as they are, right or wrong."""
         self._client.send_raw(xml)
+
+    async def commands(self, of: str) -> dict[str, str]:
+        """Return the names of the commands that somebody offers us, by node (XEP-0050 section 2.2).
+
+        Args:
+            of: full JID.
+        """
+        reply = await self._client.plugin["xep_0050"].get_commands(of)
+        return {node: name for _, node, name in reply["disco_items"]["items"]}
+
+    async def execute(
+        self, of: str, node: str, *, action: str = "", session: str = "", form: Mapping[str, str] | None = None
+    ) -> ET.Element:
+        """Take one step of a command (XEP-0050) and return the reply, an ``<iq/>``; an error is returned, too.
+
+        Args:
+            of: full JID.
+            node: of the command.
+            action: ``execute`` by default.
+            session: as the step before has it.
+            form: what was filled in (XEP-0004), value by field.
+        """
+        plugin = self._client.plugin["xep_0050"]
+        payload = None
+        if form is not None:
+            payload = self._client.plugin["xep_0004"].make_form(ftype="submit")
+            for name, value in form.items():
+                payload.add_field(var=name, value=value)
+        try:
+            reply = await plugin.send_command(
+                of, node, action=action or "execute", payload=payload, sessionid=session or None
+            )
+        except slixmpp.exceptions.IqError as error:
+            reply = error.iq
+        xml: ET.Element = reply.xml
+        return xml
+
+    async def request(self, to: str, payload: str) -> str:
+        """Send an IQ of type set and return the result's XML.
+
+        Raises:
+            slixmpp.exceptions.IqError: the answer is an error.
+        """
+        iq = self._client.make_iq_set(sub=ET.fromstring(payload), ito=to)
+        return str(await iq.send(timeout=10))
 
     async def be(self, show: str = "", status: str = "", priority: int = 0) -> None:
         """Change our presence; the server has it when this returns.
