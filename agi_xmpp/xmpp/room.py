@@ -46,7 +46,7 @@ _JOIN_REFUSALS = {
     "item-not-found": "it does not exist, or its owner has not unlocked it yet",
     "jid-malformed": "its service does not accept the nick",
     "not-acceptable": "its service insists on the nick that is registered for us",
-    "not-allowed": "it does not exist, and we may not make rooms there",
+    "not-allowed": "it does not exist, and we may not make rooms there, or not speak to that service at all",
     "not-authorized": "it needs a password, and ours is missing or wrong",
     "registration-required": "it is for members only, and we are none",
     "remote-server-not-found": "there is no service of that name",
