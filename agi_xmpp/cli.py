@@ -341,6 +341,13 @@ def _print_status(answer: dict[str, Any]) -> None:
             f"  {account['connects']} logins, {account['sent']} sent, {account['received']} received,"
             f" {account['unclaimed']} unclaimed, {account['waiting']} calls waiting"
         )
+        for room in account["rooms"]:
+            click.echo(f"  {room['room']}: {room['state']} as {room['nick']}, {room['error'] or _people(room)}")
+
+
+def _people(room: dict[str, Any]) -> str:
+    count = room["occupants"]
+    return "nobody else there" if count == 1 else f"{count} occupants"
 
 
 def _span(seconds: float) -> str:

@@ -37,6 +37,11 @@ STATUS: dict[str, Any] = {
             "received": 3,
             "unclaimed": 0,
             "waiting": 1,
+            "rooms": [
+                {"room": "team@rooms.x.org", "nick": "pbx", "state": "joined", "occupants": 3, "error": ""},
+                {"room": "alone@rooms.x.org", "nick": "pbx2", "state": "joined", "occupants": 1, "error": ""},
+                {"room": "shut@rooms.x.org", "nick": "pbx", "state": "waiting", "occupants": 0, "error": "it is full"},
+            ],
         }
     ],
 }
@@ -148,6 +153,9 @@ def test_status(config, monkeypatch):
     assert result.exit_code == 0
     assert "pbx: online for" in result.output
     assert "TLSv1.3, resumable" in result.output
+    assert "team@rooms.x.org: joined as pbx, 3 occupants" in result.output
+    assert "alone@rooms.x.org: joined as pbx2, nobody else there" in result.output
+    assert "shut@rooms.x.org: waiting as pbx, it is full" in result.output
     assert json.loads(run("status", "-c", config, "--json").output) == STATUS
 
 
