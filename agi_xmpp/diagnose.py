@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import XmppError
-from agi_xmpp.xmpp.model import SessionState, Show
+from agi_xmpp.xmpp.model import Show
 from agi_xmpp.xmpp.session import ClientSession
 
 
@@ -38,7 +38,7 @@ async def check_account(name: str, settings: AccountSettings, say: Callable[[str
         return False
     finally:
         await session.stop()
-    return session.info().state is SessionState.STOPPED
+    return True
 
 
 async def send_once(name: str, settings: AccountSettings, to: str, text: str, *, receipt: bool, timeout: float) -> str:

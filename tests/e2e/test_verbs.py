@@ -157,6 +157,19 @@ class TestReceive:
             scene.bob.say(scene.pbx.jid, "1")
             assert (await scene.result(call))["JABBER_RECEIVE"] == "1"
 
+    async def test_a_domain_that_only_begins_alike_is_another(self, scene: Scene) -> None:
+        """``bob@xmpp.test.evil``: the original compares no further than ``bob@xmpp.test`` is long."""
+        user, server = scene.bob.jid.partition("@")[0], scene.server
+        evil = await server.add_user(user, "evil-password", server.impostor_domain)
+        assert evil.startswith(scene.bob.jid)
+        call = await scene.run(RECEIVE)
+        await waiting(scene, 1)
+        async with Buddy.online(server, evil, "evil-password") as impostor:
+            impostor.say(scene.pbx.jid, "666")
+            await unclaimed(scene, 1)
+            scene.bob.say(scene.pbx.jid, "1")
+            assert (await scene.result(call))["JABBER_RECEIVE"] == "1"
+
     async def test_a_resource_that_only_begins_alike_is_another(self, scene: Scene) -> None:
         login = scene.bob_login
         async with (

@@ -75,6 +75,7 @@ class XmppServer(Program):
 
     Attributes:
         domain, muc_domain, component_domain: what it serves.
+        impostor_domain: of other accounts; it begins with ``domain``.
         port: for clients, with STARTTLS unless that is turned off.
         direct_tls_port: for clients that begin with TLS (XEP-0368).
         component_port, component_secret: for an external component (XEP-0114) named ``component_domain``.
@@ -92,6 +93,7 @@ class XmppServer(Program):
         self.domain = self.options.domain
         self.muc_domain = f"rooms.{self.domain}"
         self.component_domain = f"pbx.{self.domain}"
+        self.impostor_domain = f"{self.domain}.evil"
         self.component_secret = secrets.token_hex(16)
         self.port = free_port()
         self.direct_tls_port = free_port()
@@ -106,20 +108,22 @@ class XmppServer(Program):
         """The CA that clients must trust, as PEM; readable for everybody."""
         return self._place().outside / "ca.pem"
 
-    async def add_user(self, user: str, password: str) -> str:
-        """Make an account and return its bare JID.
+    async def add_user(self, user: str, password: str, domain: str = "") -> str:
+        """Make an account, of ``domain`` or of the first one, and return its bare JID.
 
         Raises:
             TestbedError: there is one of that name already, or the server refused.
         """
-        if user in self._users:
-            raise TestbedError(f"{self.name} has a user {user} already")
-        self._users.add(user)
-        await asyncio.to_thread(self._register, user, password)
-        return f"{user}@{self.domain}"
+        domain = domain or self.domain
+        jid = f"{user}@{domain}"
+        if jid in self._users:
+            raise TestbedError(f"{self.name} has a user {jid} already")
+        self._users.add(jid)
+        await asyncio.to_thread(self._register, user, domain, password)
+        return jid
 
     @abc.abstractmethod
-    def _register(self, user: str, password: str) -> None:
+    def _register(self, user: str, domain: str, password: str) -> None:
         """Make an account in the running server; called in a thread."""
 
     @property
@@ -149,7 +153,8 @@ class XmppServer(Program):
         directory.directory("log")
         directory.directory("data")
         directory.write("ca.pem", self._pki.ca, mode=0o644)
-        pair = self._pki.issue(self.options.certificate, self.domain, self.muc_domain, self.component_domain)
+        names = (self.domain, self.muc_domain, self.component_domain, self.impostor_domain)
+        pair = self._pki.issue(self.options.certificate, *names)
         directory.write("tls.key", pair.key)
         directory.write("tls.crt", pair.chain)
         directory.write("tls.pem", pair.chain + pair.key)
@@ -185,9 +190,9 @@ class Prosody(XmppServer):
     user = "prosody"
     title = "Prosody"
 
-    def _register(self, user: str, password: str) -> None:
+    def _register(self, user: str, domain: str, password: str) -> None:
         config = str(self._place().inside / "prosody.cfg.lua")
-        self.rootfs.run("prosodyctl", "--config", config, "register", user, self.domain, password, user=self.user)
+        self.rootfs.run("prosodyctl", "--config", config, "register", user, domain, password, user=self.user)
 
     def _command(self) -> list[str]:
         return self.rootfs.command(
@@ -229,6 +234,7 @@ smacks_hibernation_time = {options.resume}
 ssl = {{ key = "{here}/tls.key", certificate = "{here}/tls.crt" }}
 c2s_direct_tls_ssl = ssl
 VirtualHost "{self.domain}"
+VirtualHost "{self.impostor_domain}"
 Component "{self.muc_domain}" "muc"
 Component "{self.component_domain}"
     component_secret = "{self.component_secret}"
@@ -246,8 +252,12 @@ class Ejabberd(XmppServer):
         super().__init__(rootfs, options)
         self._api_port = free_port()
 
-    def _register(self, user: str, password: str) -> None:
-        self._api("register", {"user": user, "host": self.domain, "password": password})
+    def _register(self, user: str, domain: str, password: str) -> None:
+        self._api("register", {"user": user, "host": domain, "password": password})
+
+    async def restart_rooms(self) -> None:
+        """Restart the room service (XEP-0045) alone: clients stay connected."""
+        await asyncio.to_thread(self._api, "restart_module", {"host": self.domain, "module": "mod_muc"})
 
     @property
     def log_file(self) -> Path:
@@ -300,7 +310,7 @@ class Ejabberd(XmppServer):
         starttls = {"off": {}, "optional": {"starttls": True}, "required": {"starttls_required": True}}[options.tls]
         component = {"hosts": {self.component_domain: {"password": self.component_secret}}}
         configuration = {
-            "hosts": [self.domain],
+            "hosts": [self.domain, self.impostor_domain],
             "loglevel": "info",
             "certfiles": [f"{here}/tls.pem"],
             "ca_file": f"{here}/ca.pem",

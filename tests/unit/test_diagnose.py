@@ -1,0 +1,67 @@
+"""Short logins of the command line's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from agi_xmpp import diagnose
+from agi_xmpp.config import AccountSettings
+from agi_xmpp.errors import LoginFailed
+from agi_xmpp.xmpp.model import Presence, Show
+from tests.unit.features.fakes import FakeSession
+
+SETTINGS = AccountSettings.model_validate(
+    {"jid": "a@example.org/pbx", "password": "s3cr3t-word", "buddies": ["bob@x.org", "ann@x.org"], "priority": 5}
+)
+
+
+@pytest.fixture
+def session(monkeypatch):
+    """The session that is used, with the settings that it was made of."""
+    used = FakeSession()
+    used.stopped = 0
+
+    def make(name, settings):
+        used.settings = settings
+        return used
+
+    async def stop(timeout=5.0):
+        used.stopped += 1
+
+    monkeypatch.setattr(diagnose, "ClientSession", make)
+    monkeypatch.setattr(used, "stop", stop)
+    return used
+
+
+async def test_a_good_account(session):
+    session.results["presence"] = Presence(Show.NOT_IN_ROSTER)
+    said = []
+    assert await diagnose.check_account("pbx", SETTINGS, said.append)
+    assert said[0] == "pbx: logged in as asterisk@x.org/pbx; not encrypted"
+    assert any("bob@x.org" in line and "not allowed" in line for line in said)
+    assert session.stopped == 1
+
+
+async def test_it_neither_throws_the_service_out_nor_takes_its_messages(session):
+    await diagnose.check_account("pbx", SETTINGS, lambda line: None)
+    guest = session.settings
+    assert guest.jid.startswith("a@example.org/agi-xmpp-")
+    assert (guest.priority, guest.buddies, guest.subscriptions) == (-1, [], "deny")
+
+
+async def test_an_account_that_cannot_log_in(session, monkeypatch):
+    async def ready(timeout, *, patient=True):
+        assert not patient
+        raise LoginFailed("the server refuses the password")
+
+    monkeypatch.setattr(session, "ready", ready)
+    said = []
+    assert not await diagnose.check_account("pbx", SETTINGS, said.append)
+    assert said == ["pbx: FAILED: the server refuses the password"]
+    assert session.stopped == 1
+
+
+async def test_one_message(session):
+    assert await diagnose.send_once("pbx", SETTINGS, "bob@x.org", "hi", receipt=True, timeout=3.0) == "m1"
+    assert [name for name, _, _ in session.calls] == ["send_message", "delivered"]
+    assert session.stopped == 1

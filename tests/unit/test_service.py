@@ -1,0 +1,169 @@
+"""The composition root, with sessions that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+
+import pytest
+
+from agi_xmpp.config import parse
+from agi_xmpp.control import ask
+from agi_xmpp.errors import BadJid, ConfigError
+from agi_xmpp.service import Service, notify
+from tests.unit.features.fakes import FakeSession
+
+
+class Session(FakeSession):
+    """Notes its life."""
+
+    def __init__(self, account, settings, log):
+        super().__init__()
+        self.account, self.settings, self.log = account, settings, log
+
+    async def start(self):
+        self.log.append(("start", self.account, self.settings.status))
+
+    async def stop(self, timeout=5.0):
+        self.log.append(("stop", self.account, self.settings.status))
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Returns a function that makes a service, the log of its sessions, and one that rewrites its file."""
+    log = []
+    path = tmp_path / "agi-xmpp.toml"
+
+    def write(text):
+        path.write_text(f'[control]\nsocket = "{tmp_path}/control.sock"\n{text}')
+
+    def session(name, settings):
+        if settings.jid.startswith("bad"):
+            raise BadJid(f"{settings.jid} is none")
+        return Session(name, settings, log)
+
+    def service():
+        settings = parse(
+            {"agi": {"port": 0}, "control": {"socket": f"{tmp_path}/control.sock"}, "account": {"pbx": ACCOUNT}}, "test"
+        )
+        return Service(settings, path, session)
+
+    return service, log, write
+
+
+ACCOUNT = {"jid": "a@example.org", "password": "s3cr3t-word", "status": "old"}
+TEXT = '[account.{0}]\njid = "{1}"\npassword = "s3cr3t-word"\nstatus = "{2}"\n[agi]\nport = 0\n'
+
+
+async def test_start_and_stop_in_order(made):
+    make, log, _ = made
+    service = make()
+    await service.start()
+    assert service.ports[0] > 0
+    assert log == [("start", "pbx", "old")]
+    await service.stop()
+    assert log[-1] == ("stop", "pbx", "old")
+
+
+async def test_a_port_that_is_taken(made):
+    make, log, _ = made
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        service = make()
+        service._agi.settings = service._agi.settings.model_copy(update={"port": taken.getsockname()[1]})
+        with pytest.raises(ConfigError, match="cannot listen on"):
+            await service.start()
+    assert log == []
+    assert service._control is not None
+    assert not service._control.path.exists()
+
+
+async def test_a_jid_that_is_none_stops_the_start(tmp_path, made):
+    make, _, _ = made
+    bad = {**ACCOUNT, "jid": "bad@example.org"}
+    with pytest.raises(BadJid):
+        Service(parse({"account": {"pbx": bad}}, "t"), tmp_path, make()._make_session)
+
+
+async def test_reload_changes_what_differs(made, caplog):
+    caplog.set_level("INFO", logger="agi_xmpp")
+    make, log, write = made
+    service = make()
+    await service.start()
+    for text, events in (
+        (TEXT.format("pbx", "a@example.org", "old"), []),
+        (TEXT.format("pbx", "a@example.org", "new"), [("stop", "pbx", "old"), ("start", "pbx", "new")]),
+        (TEXT.format("pbx", "bad@example.org", "x"), []),
+        (TEXT.format("pbx", "a@example.org", "new") + "colour = 1\n", []),
+        (TEXT.format("PBX", "a@example.org", "new"), [("stop", "pbx", "new"), ("start", "PBX", "new")]),
+        (TEXT.format("other", "a@example.org", "new"), [("stop", "PBX", "new"), ("start", "other", "new")]),
+    ):
+        log.clear()
+        write(text)
+        await service.reload()
+        assert log == events, text
+    assert [session.account for session in service.accounts] == ["other"]
+    assert caplog.text.count("the old configuration stays in force") == 2
+    await service.stop()
+
+
+async def test_reload_says_what_needs_a_restart(made, caplog):
+    make, _, write = made
+    service = make()
+    await service.start()
+    write(TEXT.format("pbx", "a@example.org", "old").replace("port = 0", "port = 4999\nmax_sessions = 7"))
+    await service.reload()
+    assert "change with a restart only" in caplog.text
+    assert service._agi.settings.max_sessions == 7
+    await service.stop()
+
+
+async def test_signals(made):
+    make, log, write = made
+    service = make()
+    write(TEXT.format("pbx", "a@example.org", "new"))
+    run = asyncio.ensure_future(service.run())
+    while not log:
+        await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGHUP)
+    while ("start", "pbx", "new") not in log:
+        await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await run
+    assert log[-1] == ("stop", "pbx", "new")
+
+
+async def test_the_control_socket_tells_the_state_and_sends(made):
+    make, _, _ = made
+    service = make()
+    await service.start()
+    path = str(service._control.path)
+    status = await asyncio.to_thread(ask, path, {"do": "status"})
+    assert status["accounts"][0]["state"] == "online"
+    assert status["agi"]["listen"] == f"127.0.0.1:{service.ports[0]}"
+    json.dumps(status)
+    request = {"do": "send", "account": "PBX", "to": "bob@x.org", "text": "hi", "receipt": True, "timeout": 3}
+    assert await asyncio.to_thread(ask, path, request) == {"id": "m1"}
+    assert [name for name, _, _ in service.accounts["pbx"].calls] == ["send_message", "delivered"]
+    await service.stop()
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told(tmp_path, monkeypatch, abstract):
+    name = f"@agi-xmpp-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(name.replace("@", "\0", 1) if abstract else name)
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+        notify("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_without_systemd_nothing_happens(monkeypatch):
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
+    notify("READY=1")
