@@ -43,10 +43,12 @@ class Profanity:
             raise TestbedError("tmux is missing: apt-get install tmux")
         try:
             directory = self._stack.enter_context(self.server.rootfs.run_directory("profanity", "games"))
-            command = shlex.join(self._command(directory))
+            # With profanity ends the whole terminal, also a second pane.
+            command = f"{shlex.join(self._command(directory))}; {shlex.join([*self._tmux, 'kill-server'])}"
             width, height = (str(number) for number in SIZE)
             self._run("new-session", "-d", "-x", width, "-y", height, command)
             self._stack.callback(self._kill)
+            self._run("set-option", "-g", "status", "off")
             await self.shows("logged in successfully", timeout=20)
             if self.chat_with:
                 self.type(f"/msg {self.chat_with}")
