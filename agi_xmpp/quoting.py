@@ -251,7 +251,8 @@ def text(value: Value) -> Quoted:
     ``${…}`` stays: what it brings is not read again, neither by ``Set()`` nor on the way to the verb. As an argument it
     would be, and ``URIENCODE()`` does not save it: Asterisk reads ``${URIENCODE(a):1)}`` as a value with an offset.
 
-    In a link, what ``${…}`` brings is percent-encoded. If it has a ``)`` before a ``:``, Asterisk cuts it there.
+    In a link, what ``${…}`` brings is percent-encoded; where it has a ``)`` that closes nothing and a ``:`` behind that,
+    Asterisk cuts it there.
     """
     expand = "${URIENCODE(%s)}" if value.type == "link" else "%s"
     raw = _raw(value, "link", "text")

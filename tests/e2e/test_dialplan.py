@@ -24,6 +24,7 @@ from agi_xmpp.render import FORMATS, find, templates
 from tests.testbed.asterisk import Asterisk, Call
 from tests.testbed.fastagi import FakeFastAgi
 from tests.testbed.rootfs import Rootfs
+from tests.testbed.scene import Scene
 
 DIALPLAN = Path(__file__).parents[2] / "dialplan"
 #: Nobody listens on the port of TCP's own multiplexer.
@@ -84,9 +85,8 @@ async def clean(asterisk: Asterisk) -> AsyncIterator[None]:
 class Sample:
     """One template, loaded."""
 
-    def __init__(self, asterisk: Asterisk, agi: FakeFastAgi, context: str) -> None:
+    def __init__(self, asterisk: Asterisk, context: str) -> None:
         self.asterisk = asterisk
-        self.agi = agi
         self.context = context
 
     async def call(self, exten: str, *, name: str = "Ann", variables: Mapping[str, str] | None = None) -> Call:
@@ -94,19 +94,13 @@ class Sample:
 
 
 async def load(
-    asterisk: Asterisk,
-    agi: FakeFastAgi,
-    name: str,
-    format_: str,
-    values: Mapping[str, str | Sequence[str]] | None = None,
-    *,
-    url: str = "",
+    asterisk: Asterisk, agi: str, name: str, format_: str, values: Mapping[str, str | Sequence[str]] | None = None
 ) -> Sample:
-    """Render a template for phones of the test, and load it."""
+    """Render a template with these values and ``agi`` as the address of the service, and load it."""
     template = find(name)
     lists = {key: [value] if isinstance(value, str) else list(value) for key, value in (values or {}).items()}
     if any(variable.name == "agi" for variable in template.variables):
-        lists["agi"] = [url or agi.url]
+        lists["agi"] = [agi]
     text = render.render(template, lists, format_)
     # The same contexts must not be there in both formats at any moment.
     assert await asterisk.ael(EMPTY_AEL) == []
@@ -114,7 +108,7 @@ async def load(
     if format_ == "ael":
         assert await asterisk.ael(text) == []
     contexts = [variable.default[0] for variable in template.variables if variable.type == "context"]
-    return Sample(asterisk, agi, contexts[0] if contexts else "")
+    return Sample(asterisk, contexts[0] if contexts else "")
 
 
 async def rings(call: Call, *phones: str) -> None:
@@ -165,7 +159,7 @@ def aelparse(rootfs: Rootfs, text: str) -> list[str]:
 
 class TestSend:
     async def test_message_and_ring(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "send", format_, {"phone": "Local/${EXTEN}@phones"})
+        sample = await load(asterisk, agi.url, "send", format_, {"phone": "Local/${EXTEN}@phones"})
         call = await sample.call("211")
         request = await agi.request("jabber_send")
         assert request.arguments[:2] == ("pbx", "bob@example.org")
@@ -175,7 +169,7 @@ class TestSend:
 
     async def test_text_of_any_kind_arrives(self, asterisk, agi, format_):
         text = 'Ünïcode 😀, "quoted" \\ :( [x; {y} $5 50% 1+1 // <b> ${EXTEN}'
-        sample = await load(asterisk, agi, "send", format_, {"message": text, "phone": "Local/x1@phones"})
+        sample = await load(asterisk, agi.url, "send", format_, {"message": text, "phone": "Local/x1@phones"})
         await sample.call("200")
         assert (await agi.request("jabber_send")).text(2) == text.replace("${EXTEN}", "200")
 
@@ -188,7 +182,7 @@ class TestStatus:
         [("1", "computer"), ("2", "computer"), *((status, "desk") for status in ("3", "4", "5", "6", "7", ""))],
     )
     async def test_presence_decides(self, asterisk, agi, format_, status, phone):
-        sample = await load(asterisk, agi, "status", format_, self.PHONES)
+        sample = await load(asterisk, agi.url, "status", format_, self.PHONES)
         agi.answers["jabber_status"] = {"JABBER_STATUS": status}
         await rings(await sample.call("200"), phone)
         assert (await agi.request("jabber_status")).arguments == ("pbx", "bob@example.org")
@@ -201,7 +195,7 @@ class TestReceive:
         ("answer", "phone"), [("1", "cell"), (" 2. ", "work"), ("2", "work"), ("1)", "cell"), ("“1”", "cell")]
     )
     async def test_answers(self, asterisk, agi, format_, answer, phone):
-        sample = await load(asterisk, agi, "receive", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "receive", format_, self.VALUES)
         agi.answers = {"jabber_send": {"JABBER_SEND_STATUS": "SENT"}, "jabber_receive": {"JABBER_RECEIVE": answer}}
         call = await sample.call("200")
         question = await agi.request("jabber_send")
@@ -215,7 +209,7 @@ class TestReceive:
         "answer", ["", "no", "not 1", "11", '"', '1" = "1', '" | "1" = "1', "1,2", "${EXTEN}", "3"]
     )
     async def test_anything_else_is_the_voicemail(self, asterisk, agi, format_, answer):
-        sample = await load(asterisk, agi, "receive", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "receive", format_, self.VALUES)
         agi.answers = {"jabber_send": {"JABBER_SEND_STATUS": "SENT"}, "jabber_receive": {"JABBER_RECEIVE": answer}}
         since = asterisk.log_size()
         call = await sample.call("200")
@@ -225,7 +219,7 @@ class TestReceive:
 
     @pytest.mark.parametrize("status", ["FAILED", "ERROR"])
     async def test_a_question_that_was_not_sent_is_not_waited_for(self, asterisk, agi, format_, status):
-        sample = await load(asterisk, agi, "receive", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "receive", format_, self.VALUES)
         agi.answers = {"jabber_send": {"JABBER_SEND_STATUS": status}, "jabber_receive": {"JABBER_RECEIVE": "1"}}
         await reaches_voicemail(await sample.call("200"))
         assert agi.verbs() == ["jabber_send"]
@@ -235,7 +229,7 @@ class TestTextBack:
     VALUES: Final = {"numbers": ["_2XX=Local/${EXTEN}@phones"]}
 
     async def test_dials_what_was_written(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "text-back", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "text-back", format_, self.VALUES)
         await asterisk.cli("database put jid 030123 ann-b.c_d+e@example.org/x")
         agi.answers["jabber_receive"] = {"JABBER_RECEIVE": "201, please"}
         call = await sample.call("500")
@@ -248,7 +242,7 @@ class TestTextBack:
 
     @pytest.mark.parametrize("typed", ["301", "201&Local/202@phones", "s", '"', "201,1", "_2XX", "2", "20A"])
     async def test_nothing_else_is_dialled(self, asterisk, agi, format_, typed):
-        sample = await load(asterisk, agi, "text-back", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "text-back", format_, self.VALUES)
         await asterisk.cli("database put jid 030123 ann@example.org")
         agi.answers["jabber_receive"] = {"JABBER_RECEIVE": typed}
         call = await sample.call("500")
@@ -256,7 +250,7 @@ class TestTextBack:
         assert not [event for event in call.events() if event.get("UserEvent") == "Rang"]
 
     async def test_who_has_no_jid_is_not_asked(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "text-back", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "text-back", format_, self.VALUES)
         await (await sample.call("500")).ended()
         assert agi.requests == []
 
@@ -271,7 +265,7 @@ class TestMenu:
 
     @pytest.mark.parametrize(("key", "phone"), [("cell", "cell"), ("2", "work")])
     async def test_the_choice_rings(self, asterisk, agi, format_, key, phone):
-        sample = await load(asterisk, agi, "menu", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "menu", format_, self.VALUES)
         agi.answers["jabber_ask"] = {"JABBER_ASK": key, "JABBER_ASK_STATUS": "OK"}
         call = await sample.call("200")
         request = await agi.request("jabber_ask")
@@ -284,12 +278,12 @@ class TestMenu:
 
     @pytest.mark.parametrize("answer", ["", "3", "x"])
     async def test_without_an_answer_it_is_the_voicemail(self, asterisk, agi, format_, answer):
-        sample = await load(asterisk, agi, "menu", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "menu", format_, self.VALUES)
         agi.answers["jabber_ask"] = {"JABBER_ASK": answer}
         await reaches_voicemail(await sample.call("200"))
 
     async def test_a_choice_that_nobody_picks_up_is_the_voicemail(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "menu", format_, {**self.VALUES, "ring": "1"})
+        sample = await load(asterisk, agi.url, "menu", format_, {**self.VALUES, "ring": "1"})
         agi.answers["jabber_ask"] = {"JABBER_ASK": "2"}
         call = await sample.call("200")
         await rings(call, "work")
@@ -314,7 +308,7 @@ class TestPresenceRing:
     )
     async def test_who_is_there_rings(self, asterisk, agi, format_, ring_when, ann, bob, dialled):
         values = {"members": self.MEMBERS, "ring_when": ring_when}
-        sample = await load(asterisk, agi, "presence-ring", format_, values)
+        sample = await load(asterisk, agi.url, "presence-ring", format_, values)
         agi.answers["jabber_status"] = lambda request: {
             "JABBER_STATUS": ann if request.arguments[1].startswith("ann") else bob
         }
@@ -324,14 +318,14 @@ class TestPresenceRing:
 
     async def test_nobody_there_is_the_voicemail(self, asterisk, agi, format_):
         values = {"members": self.MEMBERS, "mailbox": "1234@default"}
-        sample = await load(asterisk, agi, "presence-ring", format_, values)
+        sample = await load(asterisk, agi.url, "presence-ring", format_, values)
         agi.answers["jabber_status"] = {"JABBER_STATUS": "6"}
         await reaches_voicemail(await sample.call("300"))
 
 
 class TestMissedCall:
     async def test_a_caller_who_gives_up(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "missed-call", format_, {"phone": "Local/${EXTEN}@phones"})
+        sample = await load(asterisk, agi.url, "missed-call", format_, {"phone": "Local/${EXTEN}@phones"})
         call = await sample.call("211")
         await rings(call, "211")
         await call.hangup()
@@ -343,12 +337,12 @@ class TestMissedCall:
 
     async def test_a_phone_that_nobody_picks_up(self, asterisk, agi, format_):
         values = {"phone": "Local/${EXTEN}@phones", "ring": "1"}
-        sample = await load(asterisk, agi, "missed-call", format_, values)
+        sample = await load(asterisk, agi.url, "missed-call", format_, values)
         await (await sample.call("211")).ended()
         assert agi.verbs() == ["jabber_send"]
 
     async def test_an_answered_call_gives_none(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "missed-call", format_, {"phone": "Local/${EXTEN}@answering"})
+        sample = await load(asterisk, agi.url, "missed-call", format_, {"phone": "Local/${EXTEN}@answering"})
         call = await sample.call("211")
         await rings(call, "211")
         await call.manager_event("DialEnd", DialStatus="ANSWER")
@@ -361,7 +355,7 @@ class TestVoicemailNote:
     VALUES: Final = {"phone": "Local/bob@phones", "ring": "1", "mailbox": "1234@default"}
 
     async def test_a_recorded_message(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "voicemail-note", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "voicemail-note", format_, self.VALUES)
         since = asterisk.log_size()
         call = await sample.call("200")
         await call.manager_event("Newexten", Application="VoiceMail")
@@ -378,7 +372,7 @@ class TestVoicemailNote:
         await call.ended()
 
     async def test_no_message_no_note(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "voicemail-note", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "voicemail-note", format_, self.VALUES)
         call = await sample.call("200")
         await call.manager_event("Newexten", Application="VoiceMail")
         await call.hangup()
@@ -389,7 +383,7 @@ class TestVoicemailNote:
 class TestScreenPop:
     async def test_text_and_link(self, asterisk, agi, format_):
         values = {"link": "https://h/?n=${CALLERID(name)}&x=(1)", "phone": "Local/${EXTEN}@phones"}
-        sample = await load(asterisk, agi, "screen-pop", format_, values)
+        sample = await load(asterisk, agi.url, "screen-pop", format_, values)
         call = await sample.call("200", name="Ann & Bob+1")
         request = await agi.request("jabber_send")
         assert request.options["wait"] == "none"
@@ -409,7 +403,7 @@ class TestClickToDial:
         ],
     )
     async def test_only_letters_and_digits_get_through(self, asterisk, agi, format_, number):
-        sample = await load(asterisk, agi, "click-to-dial", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "click-to-dial", format_, self.VALUES)
         ami = await asterisk.ami()
         ends = ami.subscribe(
             lambda event: event.get("Application") in ("Dial", "Hangup") and event["Context"].startswith(sample.context)
@@ -427,7 +421,7 @@ class TestClickToDial:
 
     @pytest.mark.parametrize("number", ["110", "2111", "00301234567"])
     async def test_other_numbers_do_not_exist(self, asterisk, agi, format_, number):
-        sample = await load(asterisk, agi, "click-to-dial", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "click-to-dial", format_, self.VALUES)
         exists = f"${{DIALPLAN_EXISTS({sample.context},{number},1)}}"
         assert await evaluate(asterisk, exists) == "0"
 
@@ -440,7 +434,7 @@ async def evaluate(asterisk: Asterisk, expression: str) -> str:
 
 class TestConference:
     async def test_the_first_one_invites(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "conference", format_)
+        sample = await load(asterisk, agi.url, "conference", format_)
         first = await sample.call("800")
         for jid in ("ann@example.org", "bob@example.org"):
             request = await agi.request("jabber_send")
@@ -460,7 +454,7 @@ class TestWhoIsCalling:
     VALUES: Final = {"phone": "Local/bob@phones", "mailbox": "1234@default"}
 
     async def test_a_known_number_rings_under_its_name(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "who-is-calling", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "who-is-calling", format_, self.VALUES)
         await asterisk.cli('database put cidname 030123 "Aunt, (Ann)"')
         call = await sample.call("200")
         assert (await agi.request("jabber_send")).text(2) == "Aunt, (Ann) (030123) is calling"
@@ -468,7 +462,7 @@ class TestWhoIsCalling:
         assert agi.verbs() == ["jabber_send"]
 
     async def test_an_unknown_number_is_asked_about(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "who-is-calling", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "who-is-calling", format_, self.VALUES)
         agi.answers["jabber_ask"] = {"JABBER_ASK": "1"}
         call = await sample.call("200")
         request = await agi.request("jabber_ask")
@@ -480,17 +474,17 @@ class TestWhoIsCalling:
 
     @pytest.mark.parametrize("answer", ["", "9"])
     async def test_without_an_answer_it_rings(self, asterisk, agi, format_, answer):
-        sample = await load(asterisk, agi, "who-is-calling", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "who-is-calling", format_, self.VALUES)
         agi.answers["jabber_ask"] = {"JABBER_ASK": answer}
         await rings(await sample.call("200"), "bob")
 
     async def test_voicemail(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "who-is-calling", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "who-is-calling", format_, self.VALUES)
         agi.answers["jabber_ask"] = {"JABBER_ASK": "2"}
         await reaches_voicemail(await sample.call("200"))
 
     async def test_a_refused_number_stays_refused(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "who-is-calling", format_, self.VALUES)
+        sample = await load(asterisk, agi.url, "who-is-calling", format_, self.VALUES)
         agi.answers["jabber_ask"] = {"JABBER_ASK": "3"}
         for _ in range(2):
             assert await (await sample.call("200")).ended() == "21"
@@ -611,19 +605,19 @@ class TestNoHarm:
         ],
     )
     async def test_the_call_goes_on(self, asterisk, agi, format_, name, values, exten, phone):
-        sample = await load(asterisk, agi, name, format_, values, url=UNREACHABLE)
+        sample = await load(asterisk, UNREACHABLE, name, format_, values)
         call = await sample.call(exten, variables=STALE)
         if not phone:
             await reaches_voicemail(call)
         await rings(call, *phone.split())
 
     async def test_a_conference_opens(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "conference", format_, url=UNREACHABLE)
+        sample = await load(asterisk, UNREACHABLE, "conference", format_)
         call = await sample.call("800", variables=STALE)
         await call.manager_event("ConfbridgeJoin", Conference="800")
 
     async def test_text_back_hangs_up_rather_than_dial_an_old_answer(self, asterisk, agi, format_):
-        sample = await load(asterisk, agi, "text-back", format_, TestTextBack.VALUES, url=UNREACHABLE)
+        sample = await load(asterisk, UNREACHABLE, "text-back", format_, TestTextBack.VALUES)
         await asterisk.cli("database put jid 030123 ann@example.org")
         call = await sample.call("500", variables={**STALE, "JABBER_RECEIVE": "201"})
         await call.ended()
@@ -652,7 +646,7 @@ class TestNoHarm:
     async def test_a_nasty_caller_changes_nothing(self, asterisk, agi, format_, name):
         phone = "choices" if name == "menu" else "cellphone" if name == "receive" else "phone"
         value = ["1=x=Local/bob@phones"] if name == "menu" else "Local/bob@phones"
-        sample = await load(asterisk, agi, name, format_, {phone: value})
+        sample = await load(asterisk, agi.url, name, format_, {phone: value})
         agi.answers = {
             "jabber_ask": {"JABBER_ASK": "1"},
             "jabber_send": {"JABBER_SEND_STATUS": "SENT"},
@@ -677,6 +671,50 @@ exten => 200,1,Set(CALLERID(name)=${{URIDECODE({enter})}})
         if name != "who-is-calling":  # an unknown number is told by its letters and digits
             assert NASTY in "\n".join(request.variable for request in agi.requests)
         assert await asterisk.problems(since) == []
+
+
+class TestWithTheService:
+    """The same with agi-xmpp itself and an XMPP client in place of the fake."""
+
+    async def test_send(self, scene: Scene, format_):
+        values = {"jid": scene.bob.jid, "phone": "Local/b1@phones", "message": '${CALLERID(name)}: "hi", x:( [; 😀'}
+        sample = await load(scene.asterisk, scene.service.agi_url, "send", format_, values)
+        call = await sample.call("200", name="Ann a):1")
+        assert (await scene.bob.hears()).body == 'Ann a):1: "hi", x:( [; 😀'
+        await rings(call, "b1")
+
+    async def test_status(self, scene: Scene, format_):
+        values = {"jid": scene.bob.jid, **TestStatus.PHONES}
+        sample = await load(scene.asterisk, scene.service.agi_url, "status", format_, values)
+        await rings(await sample.call("200"), "computer")
+
+    async def test_receive(self, scene: Scene, format_):
+        values = {"jid": scene.bob.jid, **TestReceive.VALUES}
+        sample = await load(scene.asterisk, scene.service.agi_url, "receive", format_, values)
+        call = await sample.call("200")
+        question = await scene.bob.hears()
+        assert question.body.startswith("Call from 030123. 1: to your cellphone")
+        scene.bob.say(scene.pbx.jid, "2")
+        await rings(call, "work")
+        assert (await scene.bob.hears()).body == "Calling your phone at work"
+
+    async def test_menu(self, scene: Scene, format_):
+        values = {**TestMenu.VALUES, "people": scene.bob.jid, "wait": "20"}
+        sample = await load(scene.asterisk, scene.service.agi_url, "menu", format_, values)
+        call = await sample.call("200", name="Ann a):1")
+        question = await scene.bob.hears()
+        assert "Ann a):1 (030123) is calling 200. Where shall the call go?" in question.body
+        assert "My cell, (the new) one; 50%" in question.body
+        scene.bob.say(scene.pbx.jid, "cell", thread=question.thread)
+        await rings(call, "cell")
+
+    async def test_missed_call(self, scene: Scene, format_):
+        values = {"jid": scene.bob.jid, "phone": "Local/${EXTEN}@phones"}
+        sample = await load(scene.asterisk, scene.service.agi_url, "missed-call", format_, values)
+        call = await sample.call("211")
+        await rings(call, "211")
+        await call.hangup()
+        assert (await scene.bob.hears()).body == "Missed call from Ann (030123) to 211"
 
 
 #: What the splitters, the lexers and the substitution of Asterisk make something of, and letters between.
@@ -803,7 +841,7 @@ class TestQuotingOnAsterisk:
         keys = {value.raw.casefold(): value.raw for value in values}
         choices = [f"{key}=x=Local/{key}@phones" for key in list(keys.values())[: render.MAX_ITEMS]]
         for format_ in FORMATS:
-            sample = await load(asterisk, agi, "menu", format_, {"choices": choices})
+            sample = await load(asterisk, agi.url, "menu", format_, {"choices": choices})
             for key in (choices[0].partition("=")[0], choices[-1].partition("=")[0]):
                 agi.answers["jabber_ask"] = {"JABBER_ASK": key}
                 call = await sample.call("200")
@@ -831,7 +869,7 @@ class TestQuotingOnAsterisk:
         frame = {"conf": "exten => _2XX,1,Set(message=)", "ael": "\t\tSet(message=);"}[format_]
         pairs, rest = divmod(render.MAX_LINE[format_] - len(frame), len("${URIDECODE(%3B)}x"))
         values = {"message": ";x" * pairs + "x" * rest, "phone": "Local/b1@phones"}
-        sample = await load(asterisk, agi, "send", format_, values)
+        sample = await load(asterisk, agi.url, "send", format_, values)
         await sample.call("200")
         assert (await agi.request("jabber_send")).text(2) == values["message"]
         with pytest.raises(RenderError, match="a line of more than"):
