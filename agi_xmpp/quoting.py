@@ -251,7 +251,7 @@ def text(value: Value) -> Quoted:
     ``${…}`` stays: what it brings is not read again, neither by ``Set()`` nor on the way to the verb. As an argument it
     would be, and ``URIENCODE()`` does not save it: Asterisk reads ``${URIENCODE(a):1)}`` as a value with an offset.
 
-    In a link, what ``${…}`` brings is percent-encoded; where it has a ``)`` that closes nothing and a ``:`` behind that,
+    In a link, what ``${…}`` brings is percent-encoded; where that has a ``)`` without its ``(``, and a ``:`` behind it,
     Asterisk cuts it there.
     """
     expand = "${URIENCODE(%s)}" if value.type == "link" else "%s"
