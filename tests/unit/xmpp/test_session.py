@@ -571,6 +571,8 @@ async def test_a_bounce_that_comes_at_once_is_told_to_the_sender(
             await session.send_message(BOB, "x", thread="call-1")
         assert e.value.condition == "item-not-found"
         assert session.info().sent == 0
+        with pytest.raises(Bounced):  # who waits all the same does not wait in vain
+            await session.receive_message(BOB, 20, thread="call-1")
     assert lines(caplog) == []
 
 
