@@ -22,7 +22,7 @@ _CHOICE = re.compile(r"\s*([^\s=&,]+)\s*=\s*(.*)", re.DOTALL)
 _AFTER_KEY = re.compile(r"[\s.:)!–—-]+")
 _DECLINE = frozenset({"no", "decline", "cancel"})
 #: How somebody names one of several open calls: ``#3``, and then the answer.
-CALL_NAME = re.compile(r"\s*#(\d{1,4})(?!\d)[\s.:,)–—-]*(.*)", re.DOTALL)
+CALL_NAME = re.compile(r"\s*#([0-9]{1,4})(?![0-9])[\s.:,)–—-]*(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

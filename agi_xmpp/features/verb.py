@@ -151,12 +151,10 @@ class Call:
         Raises:
             UsageError: there is none, or it is not encoded as ``?enc=`` says.
         """
-        text = await self.variable()
-        if text is None:
-            text = ",".join(self.arguments[position:])
-        elif len(self.arguments) > position:
+        if "var" in self.options and len(self.arguments) > position:
             raise UsageError("give the text either as the last argument or by var=NAME, not both")
-        text = self.decoded(text)
+        value = await self.variable()
+        text = self.decoded(",".join(self.arguments[position:]) if value is None else value)
         if not text:
             raise BadText("the text is empty")
         return text

@@ -38,6 +38,10 @@ class FakeChannel:
     async def verbose(self, text: str, level: int = 1) -> None:
         self.said.append(text)
 
+    @property
+    def hung_up(self) -> bool:
+        return self._hangup.is_set()
+
     def hang_up(self) -> None:
         self._hangup.set()
 
@@ -66,6 +70,7 @@ class FakeSession:
     """Answers as it was told to: each attribute is what the method returns, or raises if it is an exception."""
 
     account = "pbx"
+    state = SessionState.ONLINE
 
     def __init__(self, **results: Any) -> None:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
@@ -81,6 +86,12 @@ class FakeSession:
             **results,
         }
         self.waiting = asyncio.Event()
+        self.guests: dict[Any, Any] = {}
+
+    def guest(self, make: Any) -> Any:
+        if make not in self.guests:
+            self.guests[make] = make(self)
+        return self.guests[make]
 
     async def _result(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.calls.append((name, args, kwargs))
@@ -99,7 +110,7 @@ class FakeSession:
     async def ready(self, timeout: float, *, patient: bool = True) -> None: ...
 
     def info(self) -> SessionInfo:
-        return SessionInfo("pbx", "asterisk@x.org/pbx", SessionState.ONLINE, 0.0)
+        return SessionInfo("pbx", "asterisk@x.org/pbx", self.state, 0.0)
 
     async def send_message(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("send_message", args, kwargs)

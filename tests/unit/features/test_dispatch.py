@@ -38,7 +38,8 @@ async def test_a_route_wins_and_gets_the_channel():
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 async def test_the_first_thing_is_a_pessimistic_status(verb):
     session = FakeSession(**dict.fromkeys(FakeSession().results, FOREVER))
-    channel = FakeChannel(verb.name, ("pbx", "bob@x.org", "1")[: verb.max_arguments or 3])
+    arguments = ("pbx", "bob@x.org", "1", "question", "1=label")
+    channel = FakeChannel(verb.name, arguments[: verb.max_arguments or verb.arguments])
     channel.variables["JABBER_ERROR"] = "of an earlier call"
     task = asyncio.ensure_future(dispatcher(session)(channel))  # type: ignore[arg-type]
     await session.waiting.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.parse
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +89,41 @@ def test_no_is_a_choice_where_the_menu_has_it():
     assert not answer.declined
 
 
+def test_no_is_not_taken_for_a_beginning():
+    answer = parse(("q", "1=North", "2=South")).match("no")
+    assert [choice.label for choice in answer.candidates] == ["North"]
+    assert parse(("q", "1=North", "2=South")).match("nor").choice is not None
+
+
+@pytest.mark.parametrize("text", ["1", "1.", " voicemail ", "Voicemail!", "1️⃣"])
+def test_what_is_written_out(text):
+    assert MENU.exact(text) == MENU.match(text).choice
+    assert MENU.exact(text) is not None
+
+
+@pytest.mark.parametrize("text", ["", "voic", "forward", "1: forward to cell", "no"])
+def test_what_is_not_written_out(text):
+    assert MENU.exact(text) is None
+
+
+def test_the_question_may_stand_elsewhere():
+    assert parse(("1=a", "b"), question=" 1=2, or not? ").question == "1=2, or not?"
+    with pytest.raises(UsageError, match="given twice"):
+        parse(("and?", "1=a"), question="q")
+    with pytest.raises(UsageError, match="no question"):
+        parse(("1=a",), question=" ")
+
+
+def test_question_and_labels_are_decoded_after_they_were_split():
+    menu = parse(("q%2C?", "1=a%3Db%2C", "c"), decode=urllib.parse.unquote)
+    assert (menu.question, [(c.key, c.label) for c in menu.choices]) == ("q,?", [("1", "a=b,,c")])
+
+
+def test_a_label_stays_in_its_line():
+    menu = parse(("q\nr", "1=%0A 2: b \t c "), decode=urllib.parse.unquote)
+    assert menu.text == "q\nr\n1: 2: b c"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -100,6 +137,8 @@ def test_no_is_a_choice_where_the_menu_has_it():
         (("q", *(f"{n}=label {n}" for n in range(MAX_CHOICES + 1))), f"at most {MAX_CHOICES}"),
         (("q", f"1={'l' * (MAX_LABEL + 1)}"), "longer than"),
         (("q", f"{'k' * (MAX_KEY + 1)}=a"), "no choices"),
+        (("q", "#1=a"), "number of a call"),
+        (("q", "1=#12 or so"), "number of a call"),
     ],
 )
 def test_a_menu_that_makes_no_sense(arguments, words):
