@@ -15,27 +15,32 @@ SETTINGS = AccountSettings.model_validate(
 )
 
 
+class Session(FakeSession):
+    """Notes how it was made, and how often it was stopped."""
+
+    stopped = 0
+    settings = SETTINGS
+
+    async def stop(self, timeout: float = 5.0) -> None:
+        self.stopped += 1
+
+
 @pytest.fixture
 def session(monkeypatch):
-    """The session that is used, with the settings that it was made of."""
-    used = FakeSession()
-    used.stopped = 0
+    """The session that is used."""
+    used = Session()
 
     def make(name, settings):
         used.settings = settings
         return used
 
-    async def stop(timeout=5.0):
-        used.stopped += 1
-
     monkeypatch.setattr(diagnose, "ClientSession", make)
-    monkeypatch.setattr(used, "stop", stop)
     return used
 
 
 async def test_a_good_account(session):
     session.results["presence"] = Presence(Show.NOT_IN_ROSTER)
-    said = []
+    said: list[str] = []
     assert await diagnose.check_account("pbx", SETTINGS, said.append)
     assert said[0] == "pbx: logged in as asterisk@x.org/pbx; not encrypted"
     assert any("bob@x.org" in line and "not allowed" in line for line in said)
@@ -55,7 +60,7 @@ async def test_an_account_that_cannot_log_in(session, monkeypatch):
         raise LoginFailed("the server refuses the password")
 
     monkeypatch.setattr(session, "ready", ready)
-    said = []
+    said: list[str] = []
     assert not await diagnose.check_account("pbx", SETTINGS, said.append)
     assert said == ["pbx: FAILED: the server refuses the password"]
     assert session.stopped == 1

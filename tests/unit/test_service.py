@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,15 @@ from agi_xmpp.control import ask
 from agi_xmpp.errors import BadJid, ConfigError
 from agi_xmpp.service import Service, notify
 from tests.unit.features.fakes import FakeSession
+
+
+@pytest.fixture(autouse=True)
+def _log_level():
+    """A reload sets the level for the whole process."""
+    logger = logging.getLogger("agi_xmpp")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 class Session(FakeSession):
@@ -34,7 +44,7 @@ class Session(FakeSession):
 @pytest.fixture
 def made(tmp_path):
     """Returns a function that makes a service, the log of its sessions, and one that rewrites its file."""
-    log = []
+    log: list[tuple[str, ...]] = []
     path = tmp_path / "agi-xmpp.toml"
 
     def write(text):
