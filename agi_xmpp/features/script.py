@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from agi_xmpp.agi.channel import Channel
-from agi_xmpp.agi.pyst2 import load_callable, run_pyst2
+from agi_xmpp.agi.pyst2 import Script, load_callable, run_pyst2
 from agi_xmpp.config import ScriptRoute
 from agi_xmpp.errors import ConfigError
 from agi_xmpp.features.dispatch import Route
@@ -26,8 +26,8 @@ def script_routes(scripts: Iterable[ScriptRoute]) -> Mapping[str, Route]:
     return routes
 
 
-def _route(function: object) -> Route:
+def _route(function: Script) -> Route:
     async def run(channel: Channel) -> None:
-        await run_pyst2(channel, function)  # type: ignore[arg-type]
+        await run_pyst2(channel, function)
 
     return run

@@ -14,7 +14,7 @@ DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def blocks(language: str) -> list[object]:
-    found = []
+    found: list[object] = []
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         for number, block in enumerate(re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.M | re.S)):
