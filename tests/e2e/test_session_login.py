@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.testbed.xmpp import Accounts, Ejabberd, Options, Prosody, XmppServer
 SERVERS = pytest.mark.parametrize("make", [Prosody, Ejabberd])
 
 
-async def failure(server: XmppServer, account: Login, **changes: object) -> XmppError:
+async def failure(server: XmppServer, account: Login, **changes: Any) -> XmppError:
     """Return what the first attempt fails of."""
     async with running(settings(server, account, **changes)) as session:
         with pytest.raises(XmppError) as caught:
@@ -97,7 +98,7 @@ async def test_a_wrong_password_is_told_once_and_mended_without_a_restart(
     pbx = await accounts("pbx")
     secret = tmp_path / "secret"
     secret.write_text("not-the-password")
-    changes = {"password": None, "password_file": secret, "login_retry": 1}
+    changes: dict[str, Any] = {"password": None, "password_file": secret, "login_retry": 1}
     async with running(settings(accounts.server, pbx, **changes), name="office") as session:
         with pytest.raises(LoginFailed):
             await session.ready(20, patient=False)
