@@ -54,7 +54,7 @@ class Stage:
         return [(to, text) for to, text, _ in self.sent("queue_message")]
 
     def question_id(self, person: Jid = BOB) -> str:
-        return next(kwargs["message_id"] for to, _, kwargs in self.sent("send_message") if to == str(person))
+        return next(str(kwargs["message_id"]) for to, _, kwargs in self.sent("send_message") if to == str(person))
 
     def hear(self, body: str, sender: Jid = PHONE, *, awaited: bool = False, **changes: Any) -> bool:
         message = IncomingMessage(sender, body, "chat", "b1", "", 1000.0, 1000.0, **changes)
