@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,13 @@ async def test_dialplan_samples_load(asterisk: Asterisk, block: str) -> None:
     assert await asterisk.dialplan(header + block) == []
     shown = await asterisk.cli("dialplan show")
     assert "agi://127.0.0.1/" in shown
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
+@pytest.mark.parametrize("block", blocks("ini"))
+def test_the_systemd_unit_is_right(tmp_path: Path, block: str) -> None:
+    unit = tmp_path / "agi-xmpp.service"
+    unit.write_text(block.replace("/opt/agi-xmpp/bin/agi-xmpp", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "agi-xmpp.service" in line]
+    assert complaints == []

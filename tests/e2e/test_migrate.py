@@ -145,7 +145,7 @@ async def test_the_text_that_is_sent_is_the_one_that_was_written(
 
 async def test_our_own_verbs_understand_what_was_written(asterisk: Asterisk) -> None:
     session = FakeSession()
-    accounts = Accounts({"pbx": session})  # type: ignore[dict-item]
+    accounts = Accounts({"pbx": session})
     service = AgiServer(AgiSettings(port=0), Dispatcher(accounts, VERBS, {}))
     await service.start()
     try:

@@ -243,6 +243,20 @@ class TestCommandLine:
         await scene.service.start()
 
 
+async def test_a_script_written_for_pyst2_is_a_route(asterisk: Asterisk) -> None:
+    script = {"path": "ivr/hello", "callable": "tests.e2e.pyst2_script:main"}
+    async with Service(agi={"script": [script]}) as service:
+        complaints = await asterisk.dialplan(
+            f"[testbed]\nexten => s,1,AGI({service.agi_url}/ivr/hello)\n"
+            " same => n,UserEvent(Done,Greeting: ${GREETING},Last: ${DB(pyst2/last)},Status: ${AGISTATUS})\n"
+        )
+        assert not complaints
+        call = await asterisk.call("s", variables={"NAME": "Ann"}, caller_id="201")
+        done = await call.event("Done")
+        assert (done["Greeting"], done["Last"]) == ("hello Ann from 201", "Ann")
+        assert done["Status"] == "SUCCESS"
+
+
 async def test_one_account_down_does_not_harm_another(scene: Scene) -> None:
     other = await scene.accounts("other")
     scene.service.accounts["down"] = Account(scene.server, other.jid, "wrong")
