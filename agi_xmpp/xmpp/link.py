@@ -247,6 +247,8 @@ class Link:
         Raises:
             NotConnected: there is no session.
         """
+        if not self.online:
+            raise NotConnected(f"account {self.account} is not connected: {self._why()}")
         iq.autoset_id()
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         stream, address, iq_id = self._client.stream, iq.to, iq.id_

@@ -120,10 +120,10 @@ class ClientSession:
         self._stopping = True
         if self._drains:
             await asyncio.wait(self._drains.values(), timeout=timeout / 2)
-        for task in [*self._tasks, *self._drains.values()]:
-            task.cancel()
         for message in self._queue:
             self._dropped(message, "the service stops")
+        for task in list(self._tasks):
+            task.cancel()
         for future in self._receiving:
             if not future.done():
                 future.set_result(NotConnected(f"account {self._account} is being stopped"))
@@ -238,24 +238,31 @@ class ClientSession:
         contact = address.bare
         if contact not in self._drains:
             # One task for each contact: in order for everybody, and nobody waits behind another's message.
-            task = asyncio.get_running_loop().create_task(self._drain(contact))
-            self._drains[contact] = task
-            task.add_done_callback(lambda _task: self._drains.pop(contact, None))
+            self._drains[contact] = self._spawn(self._drain(contact))
         return message.id
 
     async def _drain(self, contact: Jid) -> None:
         """Send what waits for one contact, one by one."""
-        while message := self._queue.first(contact):
-            sent = self._outbox.add(message.id, message.to, message.thread, wants_receipt=False)
-            try:
-                await self._send(sent, message.body, message.extras, _now() + message.expires_at - self._clock())
-            except NotConnected:
-                self._dropped(message, "there was no session in time")
-            except NotConfirmed as error:
-                # Sent again, it would come twice if it had come.
-                log.warning("account %s: message %s to %s: %s", self._account, message.id, message.to, error)
-            except (BadText, Bounced) as error:
-                self._dropped(message, str(error))
+        try:
+            while message := self._queue.first(contact):
+                await self._send_queued(message)
+        finally:
+            # Here and not when the task is seen to be done: what is queued in between would find nobody to send it.
+            del self._drains[contact]
+
+    async def _send_queued(self, message: Queued) -> None:
+        """Send one message that waited, and take it out of the queue whatever becomes of it."""
+        sent = self._outbox.add(message.id, message.to, message.thread, wants_receipt=False)
+        try:
+            await self._send(sent, message.body, message.extras, _now() + message.expires_at - self._clock())
+        except NotConnected:
+            self._dropped(message, "there was no session in time")
+        except NotConfirmed as error:
+            # Sent again, it would come twice if it had come.
+            log.warning("account %s: message %s to %s: %s", self._account, message.id, message.to, error)
+        except (BadText, Bounced) as error:
+            self._dropped(message, str(error))
+        finally:
             self._queue.remove(message)
 
     def _dropped(self, message: Queued, reason: str) -> None:
@@ -494,7 +501,7 @@ class ClientSession:
         """Take a change of our roster, from our own account only (RFC 6121 section 2.1.6)."""
         if stanzas.sender(iq, self._link.jid) != self._link.jid.bare:
             raise aioxmpp.errors.XMPPAuthError(aioxmpp.ErrorCondition.FORBIDDEN)
-        for contact, subscription in stanzas.roster_items(iq.payload).items():
+        for contact, subscription in (stanzas.roster_items(iq.payload) or {}).items():
             self._presence.update_roster(contact, subscription)
         self._tell_news()
 
@@ -535,8 +542,7 @@ class ClientSession:
     async def _settle_in(self, roster: asyncio.Future[Any]) -> None:
         """Do at login what may take a moment: roster, subscriptions, carbon copies."""
         query = await self._answer(roster, "the roster")
-        if query is not None and query.payload is not None:
-            items = stanzas.roster_items(query.payload)
+        if query is not None and (items := stanzas.roster_items(query.payload)) is not None:
             self._presence.load_roster({jid: kind or Subscription.NONE for jid, kind in items.items()})
             self._roster_known = True
             self._tell_news()
@@ -566,10 +572,17 @@ class ClientSession:
             pass  # the link has told why; the next session asks again
         return None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the background until it ends or the session stops. What it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("account %s: internal error", self._account, exc_info=error)
 
     def _tell_news(self) -> None:
         self._news.set()

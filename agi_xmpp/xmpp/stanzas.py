@@ -217,14 +217,16 @@ def stamps(*messages: Any) -> list[Any]:
     return found
 
 
-def roster_items(query: Any) -> dict[Jid, Subscription | None]:
-    """Return a roster's entries; None for one that was removed."""
+def roster_items(query: Any) -> dict[Jid, Subscription | None] | None:
+    """Return a roster's entries, None for one that was removed; or None if ``query`` is no roster."""
+    if not isinstance(query, aioxmpp.roster.xso.Query):
+        return None
     return {inward(item.jid).bare: SUBSCRIPTIONS.get(item.subscription) for item in query.items}
 
 
 def offers_carbons(features: Any) -> bool:
     """Return True if the reply to `features_request` names carbon copies."""
-    return CARBONS in features.features
+    return isinstance(features, aioxmpp.disco.xso.InfoQuery) and CARBONS in features.features
 
 
 def _id(element: Any) -> str:

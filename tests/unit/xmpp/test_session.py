@@ -28,7 +28,7 @@ from agi_xmpp.xmpp import pace, stanzas
 from agi_xmpp.xmpp import session as session_module
 from agi_xmpp.xmpp.model import SessionState, Show
 from agi_xmpp.xmpp.session import ClientSession
-from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, Conversation, FakeServer
+from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, ROSTER, Conversation, FakeServer
 
 BOB = "bob@fake.test"
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -1026,6 +1026,51 @@ async def test_a_queued_question_takes_answers_from_then_on(server: FakeServer) 
         await server.hears_message()
         server.conversation.send(say("after"))
         assert (await session.receive_message(BOB, 5, thread="call-1")).body == "after"
+
+
+async def test_what_is_queued_while_the_line_runs_empty_is_sent_too(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with online(server) as session:
+        first = session._queue.first
+
+        def then_another(contact: Any) -> Any:
+            found = first(contact)
+            if found is None:  # the task that sends is about to end
+                monkeypatch.setattr(session._queue, "first", first)
+                asyncio.get_running_loop().call_soon(session.queue_message, BOB, "second")
+            return found
+
+        monkeypatch.setattr(session._queue, "first", then_another)
+        session.queue_message(BOB, "first")
+        assert [await server.hears_message(), await server.hears_message()] == ["first", "second"]
+
+
+async def test_a_fault_of_ours_in_the_background_is_logged(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with online(server) as session:
+
+        async def fail(*_arguments: Any) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(session, "_send", fail)
+        session.queue_message(BOB, "x")
+        await asyncio.gather(*session._drains.values(), return_exceptions=True)
+        await asyncio.sleep(0)
+        assert "account main: internal error" in lines(caplog)
+        assert len(session._queue) == 0
+
+
+@pytest.mark.parametrize("roster", ["<query xmlns='jabber:iq:roster'/>", "", "<ping xmlns='urn:xmpp:ping'/>"])
+async def test_a_roster_that_is_none_does_no_harm(server: FakeServer, roster: str) -> None:
+    async def answer(conversation: Conversation, iq: ET.Element) -> None:
+        conversation.result(iq, roster)
+
+    server.answers[ROSTER + "query"] = answer
+    async with online(server) as session:
+        await server.carbons_enabled.wait()
+        await session.send_message(BOB, "x")
 
 
 async def test_a_queue_is_limited() -> None:
