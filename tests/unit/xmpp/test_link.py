@@ -1,0 +1,96 @@
+"""What becomes of a stanza, from the library's words for it. The life of a link: test_session.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aioxmpp.errors import StreamError, StreamErrorCondition
+from aioxmpp.stream import StanzaState, StanzaToken
+
+from agi_xmpp.xmpp.link import Delivery, Outcome
+
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
+
+
+class Client:
+    """As much of the library's client as a delivery needs."""
+
+    token: Any = None
+
+    def enqueue(self, stanza: object, *, on_state_change: Callable[..., None]) -> Any:
+        self.token = StanzaToken(stanza, on_state_change=on_state_change)
+        return self.token
+
+
+@pytest.fixture
+async def sent() -> tuple[Delivery, Any]:
+    """A delivery that has begun, and the library's token of it."""
+    client = Client()
+    delivery = Delivery(asyncio.get_running_loop())
+    delivery.begin(client, object())
+    return delivery, client.token
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        (StanzaState.ACKED, Outcome.ACKNOWLEDGED),
+        (StanzaState.SENT_WITHOUT_SM, Outcome.UNCONFIRMED),
+        (StanzaState.DISCONNECTED, Outcome.NOT_SENT),
+        (StanzaState.DROPPED, Outcome.NOT_SENT),
+    ],
+)
+async def test_final_states(sent: tuple[Delivery, Any], state: StanzaState, outcome: Outcome) -> None:
+    delivery, token = sent
+    token._set_state(StanzaState.SENT)
+    assert not delivery.outcome.done()
+    token._set_state(state)
+    assert await delivery.outcome is outcome
+
+
+@pytest.mark.parametrize("error", [ValueError("a control character"), None])
+async def test_what_cannot_be_written_is_refused(sent: tuple[Delivery, Any], error: Exception | None) -> None:
+    delivery, token = sent
+    token._set_state(StanzaState.FAILED, error)
+    assert await delivery.outcome is Outcome.REFUSED
+    assert not delivery.withdraw()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("xmlstream not connected"),
+        ConnectionResetError("peer closed the connection"),
+        StreamError(StreamErrorCondition.SYSTEM_SHUTDOWN),
+    ],
+)
+async def test_what_met_a_broken_connection_was_not_sent(sent: tuple[Delivery, Any], error: Exception) -> None:
+    """The library calls it FAILED, too: it is no fault of the stanza, and may be sent again."""
+    delivery, token = sent
+    token._set_state(StanzaState.FAILED, error)
+    assert await delivery.outcome is Outcome.NOT_SENT
+
+
+async def test_what_has_not_left_can_be_taken_back(sent: tuple[Delivery, Any]) -> None:
+    delivery, token = sent
+    assert delivery.withdraw()
+    assert token.state is StanzaState.ABORTED
+
+
+async def test_what_has_left_cannot(sent: tuple[Delivery, Any]) -> None:
+    delivery, token = sent
+    token._set_state(StanzaState.SENT)
+    assert not delivery.withdraw()
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"), [(StanzaState.ACTIVE, Outcome.NOT_SENT), (StanzaState.SENT, Outcome.UNCONFIRMED)]
+)
+async def test_what_is_given_up(sent: tuple[Delivery, Any], state: StanzaState, outcome: Outcome) -> None:
+    delivery, token = sent
+    token._set_state(state)
+    delivery.give_up()
+    assert await delivery.outcome is outcome
