@@ -93,6 +93,7 @@ class _Fate(enum.Enum):
     """What became of a message that the room did not refuse."""
 
     REFLECTED = "reflected"
+    DISCARDED = "discarded"  # it reached nobody
     SESSION_LOST = "session lost"
     REMOVED = "removed"
 
@@ -111,15 +112,14 @@ class Membership:
         link: its connection.
         settings: of the account: the presence that we show.
         room: the room's bare address.
-        nick: the one wanted.
-        secret: returns the room's password, or ""; called in a thread.
+        nick: the one wanted, if no caller wants another.
+        secret: returns the room's password, or "", if no caller gives one; called in a thread.
         timing: how patient we are.
         on_end: is told, with the reason, when the membership is over.
         occupant_left: is told when somebody else has given up a nick.
 
     Attributes:
         room: what we know of it.
-        nick, secret: for the next attempt to enter.
         wanted: come back when we are lost. True once we were in, or if the configuration says so.
         state: see `State`.
         gone: gets the reason when the membership is over.
@@ -140,8 +140,8 @@ class Membership:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.room = Room(room)
-        self.nick = nick
-        self.secret = secret
+        self._nick = nick
+        self._secret = secret
         self.wanted = False
         self.state = State.WAITING
         self.gone: asyncio.Future[str] = loop.create_future()
@@ -165,7 +165,7 @@ class Membership:
         joined = self.state is State.JOINED
         return RoomInfo(
             room=str(self.room.jid),
-            nick=self.room.nick if joined else self.nick,
+            nick=self.room.nick if joined else self._nick,
             state=self.state.value,
             occupants=1 + len(self.room.others) if joined else 0,
             error=self._error,
@@ -187,14 +187,19 @@ class Membership:
         self.state = State.WAITING
         self._tell_speakers(_Fate.SESSION_LOST)
 
-    def end(self, reason: str) -> None:
-        """End the membership without a word to the room, and tell everybody who waits for something of it."""
+    def end(self, reason: str, *, by_room: bool = False) -> None:
+        """End the membership without a word to the room, and tell everybody who waits for something of it.
+
+        Args:
+            reason: one sentence.
+            by_room: see `Removed`.
+        """
         self._cancel()
         self.room.forget()
         self.state = State.WAITING
         self._on_end(self, reason)
         self.gone.set_result(reason)
-        self._tell_speakers(_Fate.REMOVED)
+        self._tell_speakers(_Fate.DISCARDED if by_room else _Fate.REMOVED)
         self._settle(NotInRoom(reason))
 
     # What the room tells
@@ -226,6 +231,12 @@ class Membership:
         return True
 
     # Being in
+
+    def wish(self, nick: str, password: str) -> None:
+        """Say how to enter at the next attempt; who waits for it already goes first. "" leaves it as it is."""
+        if self.state is State.WAITING and not self._callers:
+            self._nick = nick or self._nick
+            self._secret = (lambda: password) if password else self._secret
 
     async def entered(self, deadline: float) -> None:
         """Return when we are in. Once nobody waits for it any more, a room that we never were in is given up.
@@ -283,10 +294,10 @@ class Membership:
             removed = await self._until_removed()
             if not removed.come_back:
                 log.error("account %s: %s; we don't come back by ourselves", self._account, removed.text)
-                self.end(removed.text)
+                self.end(removed.text, by_room=removed.by_room)
                 return
             self._lost(removed.text)
-            self._tell_speakers(_Fate.REMOVED)
+            self._tell_speakers(_Fate.DISCARDED if removed.by_room else _Fate.REMOVED)
 
     async def _pause(self, seconds: float) -> None:
         """Wait before an attempt; a verb that needs the room ends the pause."""
@@ -311,8 +322,8 @@ class Membership:
             NotConnected: we cannot ask it.
             ConfigError: its password cannot be fetched.
         """
-        password = await asyncio.to_thread(self.secret)
-        wanted = self.nick
+        password = await asyncio.to_thread(self._secret)
+        wanted = self._nick
         for nick in nicks(wanted):
             answer = await self._ask_in(nick, password)
             if isinstance(answer, Entered):
@@ -408,14 +419,16 @@ class Membership:
     async def _depart(self) -> None:
         """Leave, and wait for the confirmation as long as it can come."""
         resumable = max(self._settings.resume_timeout, self._timing.answer)
+        confirmed = False
         with contextlib.suppress(NotConnected, TimeoutError):
             await self._link.until_online(_now() + resumable)
             self._link.send(room_stanzas.departure(self.room.me))
             async with asyncio.timeout(self._timing.answer):
                 while not isinstance(await self._events.get(), Removed | Refused):
                     pass
+            confirmed = True
         log.info("account %s: left %s", self._account, self.room.jid)
-        self.end(f"we have left {self.room.jid}")
+        self.end(f"we have left {self.room.jid}", by_room=confirmed)
 
     # Speaking
 
@@ -451,11 +464,8 @@ class Membership:
             raise Bounced(message_refusal(self.room.jid, fate.condition, fate.reason), fate.condition)
         if delivery.outcome.done() and delivery.outcome.result() is Outcome.REFUSED:
             raise BadText("the message cannot be written as XML")
-        if delivery.withdraw():
+        if fate is _Fate.DISCARDED or delivery.withdraw():
             return False
-        if self.gone.done():
-            # A room tells everything in order: what it had taken before it removed us would have come back before.
-            raise NotInRoom(self.gone.result())
         raise NotConfirmed(_unreflected(self.room.jid, fate))
 
     @staticmethod

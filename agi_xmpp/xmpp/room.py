@@ -123,10 +123,13 @@ class Removed:
     Attributes:
         text: one sentence that says why.
         come_back: nobody threw us out, so that we may enter again.
+        by_room: the room itself did it. It tells everything in order, so what it had taken from us before has come
+            back to us before.
     """
 
     text: str
     come_back: bool
+    by_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,9 @@ class Room:
         if not self.joined:
             return refused
         self.forget()
-        return Removed(f"{self.jid} cannot be reached any more: {_with(presence.condition, presence.reason)}", True)
+        return Removed(
+            f"{self.jid} cannot be reached any more: {_with(presence.condition, presence.reason)}", come_back=True
+        )
 
     def _here(self, nick: str, presence: RoomPresence, mine: bool) -> Event | None:
         if not mine:
@@ -234,19 +239,19 @@ def removal(room: Jid, presence: RoomPresence) -> Removed:
     by = f" by {presence.actor}" if presence.actor else ""
     why = f": {presence.reason}" if presence.reason else ""
     if SHUTDOWN in codes:
-        return Removed(f"the room service of {room} was shut down{why}", True)
+        return Removed(f"the room service of {room} was shut down{why}", come_back=True, by_room=True)
     if LOST in codes:
-        return Removed(f"the connection to {room} was lost{why}", True)
+        return Removed(f"the connection to {room} was lost{why}", come_back=True)
     if presence.destroyed:
         other = f"; use {presence.alternative}" if presence.alternative else ""
-        return Removed(f"{room} was destroyed{why}{other}", False)
+        return Removed(f"{room} was destroyed{why}{other}", come_back=False, by_room=True)
     if BANNED in codes:
-        return Removed(f"we were banned from {room}{by}{why}", False)
+        return Removed(f"we were banned from {room}{by}{why}", come_back=False, by_room=True)
     if KICKED in codes:
-        return Removed(f"we were kicked out of {room}{by}{why}", False)
+        return Removed(f"we were kicked out of {room}{by}{why}", come_back=False, by_room=True)
     if codes & {NOT_MEMBER, MEMBERS_ONLY}:
-        return Removed(f"{room} is for members only now, and we are none{why}", False)
-    return Removed(f"{room} says that we have left{why}", True)
+        return Removed(f"{room} is for members only now, and we are none{why}", come_back=False, by_room=True)
+    return Removed(f"{room} says that we have left{why}", come_back=True)
 
 
 def still_in(condition: str) -> bool | None:

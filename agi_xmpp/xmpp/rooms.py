@@ -79,9 +79,7 @@ class Rooms:
         await self._link.until_online(deadline)
         member = await self._member(address, deadline) or self._add(address)
         self._left.discard(address)
-        if member.state is State.WAITING:
-            member.nick = wished or member.nick
-            member.secret = (lambda: password) if password else member.secret
+        member.wish(wished, password)
         await member.entered(deadline)
         got = member.room.nick
         another = wished and got not in nicks(wished)

@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 import aioxmpp
+import aioxmpp.muc.xso
 import aioxmpp.stream
 import aioxmpp.structs
 import aioxmpp.xml
@@ -24,6 +25,7 @@ def apply() -> None:
     _cache_pure_functions()
     aioxmpp.Message.xso_error_handler = _keep_message
     aioxmpp.Presence.xso_error_handler = _keep_presence
+    aioxmpp.muc.xso.UserExt.xso_error_handler = _keep_room_extension
     # The library's property is replaced, so that its connection logic never sees where the server would have us go:
     # it would go there with its stock connector, whose certificate check is broken.
     aioxmpp.stream.StanzaStream.sm_location = property(lambda _stream: None)
@@ -48,6 +50,11 @@ def _keep_message(self: Any, descriptor: Any, ev_args: Any, exc_info: Any) -> bo
 def _keep_presence(self: Any, descriptor: Any, ev_args: Any, exc_info: Any) -> bool:
     """Drop a child that cannot be read, not the presence: a bad ``<priority/>`` must not make somebody offline."""
     return _keep(aioxmpp.Presence, self, descriptor, ev_args, exc_info)
+
+
+def _keep_room_extension(_self: Any, _descriptor: Any, _ev_args: Any, _exc_info: Any) -> bool:
+    """Drop a child that cannot be read, not what stands beside it: an odd role must not hide that we are in a room."""
+    return True
 
 
 def _keep(cls: Any, stanza: Any, descriptor: Any, ev_args: Any, exc_info: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -14,8 +15,10 @@ from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import Bounced, NotConfirmed, NotInRoom
 from agi_xmpp.xmpp.session import ClientSession
 from tests.testbed.client import Buddy
+from tests.testbed.proxy import Proxy
 from tests.testbed.room import RoomOf
-from tests.testbed.xmpp import Accounts, Login, XmppServer
+from tests.testbed.rootfs import Rootfs
+from tests.testbed.xmpp import Accounts, Ejabberd, Login, Options, Prosody, XmppServer
 
 NASTY = {
     "quotes": "say \"hi\" and 'bye' \\ <&>",
@@ -257,6 +260,92 @@ class TestLeave:
 
     async def test_where_we_are_not(self, session: ClientSession, address: str) -> None:
         assert not await session.leave_room(address)
+
+
+@pytest.fixture(params=[Prosody, Ejabberd], ids=["prosody", "ejabberd"])
+async def own_server(request: pytest.FixtureRequest, rootfs: Rootfs) -> AsyncIterator[XmppServer]:
+    """A server that a test may break."""
+    async with request.param(rootfs) as server:
+        yield server
+
+
+@pytest.fixture
+async def fragile(own_server: XmppServer) -> AsyncIterator[tuple[ClientSession, RoomOf, Proxy, Login]]:
+    """A session in a persistent room of bob, over a network that can be cut."""
+    accounts = Accounts(own_server)
+    pbx, login = await accounts("pbx"), await accounts("bob")
+    address = f"team@{own_server.muc_domain}"
+    async with (
+        Proxy(own_server.port) as proxy,
+        Buddy.online(own_server, login.jid, login.password) as bob,
+        logged_in(own_server, pbx, port=proxy.port) as session,
+    ):
+        room = await RoomOf.opened(address, bob, persistentroom="1")
+        await session.join_room(address, "PBX")
+        await room.sees_in("PBX")
+        yield session, room, proxy, login
+
+
+Fragile = tuple[ClientSession, RoomOf, Proxy, Login]
+
+
+class TestBreak:
+    async def test_after_a_resumption_we_are_still_in(self, fragile: Fragile) -> None:
+        session, room, proxy, _ = fragile
+        proxy.cut()
+        await session.send_to_room(room.jid, "still here", timeout=15)
+        await room.hears("still here", nick="PBX")
+        assert session.info().connects == 1
+        assert [seen.type for seen in room.owner.seen if seen.sender == room.of("PBX")] == [""]
+
+    async def test_a_message_in_mid_cut_arrives_once(self, fragile: Fragile) -> None:
+        session, room, proxy, _ = fragile
+        await proxy.refuse()
+        proxy.cut()
+        sending = asyncio.create_task(session.send_to_room(room.jid, "from the dark", timeout=15))
+        await proxy.accept()
+        await sending
+        room.say("after")
+        await room.hears("from the dark", nick="PBX")
+        await room.hears("after")
+        assert [heard.body for heard in room.owner.heard].count("from the dark") == 1
+
+    @pytest.mark.parametrize(
+        "own_server",
+        [functools.partial(Prosody, options=Options(resume=0)), functools.partial(Ejabberd, options=Options(resume=0))],
+        indirect=True,
+        ids=["prosody", "ejabberd"],
+    )
+    async def test_after_a_lost_session_we_come_back(self, fragile: Fragile) -> None:
+        session, room, proxy, _ = fragile
+        proxy.cut()
+        await room.sees_out("PBX")
+        await room.sees_in("PBX")
+        await session.send_to_room(room.jid, "back again", timeout=15)
+        await room.hears("back again", nick="PBX")
+        assert session.info().connects == 2
+
+    async def test_after_a_restart_of_the_server_we_come_back(self, fragile: Fragile, own_server: XmppServer) -> None:
+        session, room, _, login = fragile
+        await own_server.restart()
+        await session.ready(20)
+        async with Buddy.online(own_server, login.jid, login.password) as bob:
+            back = RoomOf(room.jid, bob, "bob")
+            await back.enter(bob, "bob")
+            await session.send_to_room(room.jid, "after the restart", timeout=20)
+            await back.hears("after the restart", nick="PBX")
+
+    @pytest.mark.parametrize("own_server", [Ejabberd], indirect=True, ids=["ejabberd"])
+    async def test_after_a_restart_of_the_room_service_alone_we_come_back(
+        self, fragile: Fragile, own_server: Ejabberd
+    ) -> None:
+        session, room, _, _ = fragile
+        await own_server.restart_rooms()
+        assert 'code="332"' in (await room.sees_out("bob")).xml  # each occupant hears it of himself only
+        await room.enter(room.owner, "bob")
+        await session.send_to_room(room.jid, "after the restart", timeout=20)
+        await room.hears("after the restart", nick="PBX")
+        assert session.info().connects == 1
 
 
 async def session_jid(session: ClientSession) -> str:

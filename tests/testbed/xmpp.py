@@ -24,10 +24,10 @@ from tests.testbed.rootfs import Rootfs, RunDirectory
 _MECHANISMS = ("PLAIN", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "X-OAUTH2", "OAUTHBEARER")
 #: Mnesia keeps for 2 s in memory what it writes; accounts must outlive `Program.kill`.
 _FLUSH = "spawn(fun Loop() -> timer:sleep(50), catch mnesia:sync_log(), Loop() end)."
-#: ejabberd's modules without options. mod_http_api makes accounts for us.
+#: ejabberd's modules without options. mod_http_api makes accounts for us, mod_admin_extra restarts the others.
 _EJABBERD_MODULES = (
-    *("mod_adhoc", "mod_blocking", "mod_caps", "mod_carboncopy", "mod_disco", "mod_http_api", "mod_last", "mod_ping"),
-    *("mod_privacy", "mod_private", "mod_roster", "mod_time", "mod_vcard", "mod_version"),
+    *("mod_adhoc", "mod_admin_extra", "mod_blocking", "mod_caps", "mod_carboncopy", "mod_disco", "mod_http_api"),
+    *("mod_last", "mod_ping", "mod_privacy", "mod_private", "mod_roster", "mod_time", "mod_vcard", "mod_version"),
 )
 
 

@@ -5,11 +5,14 @@ import gc
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
+from agi_xmpp.xmpp.membership import Timing
 from tests.unit.xmpp.fake import FakeServer
+from tests.unit.xmpp.house import PATIENT, House, MakeHouse
 
 
 @pytest.fixture
@@ -54,3 +57,27 @@ def server_context(ca: trustme.CA, *names: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(*names).configure_cert(context)
     return context
+
+
+@pytest.fixture
+async def make_house() -> AsyncIterator[MakeHouse]:
+    """Makes the rooms of an account."""
+    houses: list[House] = []
+
+    def make(timing: Timing = PATIENT, *, online: bool = True, **settings: Any) -> House:
+        house = House(timing, settings)
+        houses.append(house)
+        if online:
+            house.log_in()
+        return house
+
+    yield make
+    for house in houses:
+        house.rooms.stop()
+        await asyncio.gather(*house.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def house(make_house: MakeHouse) -> House:
+    """The rooms of an account that is online."""
+    return make_house()
