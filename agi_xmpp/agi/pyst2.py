@@ -99,19 +99,19 @@ def _run_in_thread(bridge: Any, function: Script, done: Future[None]) -> None:
     from agi_xmpp.agi.pyst2_agi import BridgedAgi, current_bridge
 
     current_bridge.set(bridge)
+    outcome: BaseException | None = None
     try:
         function(*([BridgedAgi()] if _needs_argument(function) else []))
     except SystemExit as error:
-        if error.code in {None, 0}:
-            done.set_result(None)
-        else:
-            done.set_exception(AgiError(f"the script ended with exit code {error.code}"))
-    except BaseException as error:
-        done.set_exception(error)
-    else:
+        if error.code not in {None, 0}:
+            outcome = AgiError(f"the script ended with exit code {error.code}")
+    except BaseException as error:  # whatever a script raises is its caller's to see, and no end of ours
+        outcome = error
+    _slots.release()  # before anybody hears of the end: who then starts another script finds the slot free
+    if outcome is None:
         done.set_result(None)
-    finally:
-        _slots.release()
+    else:
+        done.set_exception(outcome)
 
 
 def _needs_argument(function: Script) -> bool:
