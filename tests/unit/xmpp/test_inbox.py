@@ -50,9 +50,18 @@ class World:
     def later(self, seconds: float) -> None:
         self.clock.now += seconds
 
-    def put(self, body: str, sender: Jid = PHONE, *, thread: str = "", kind: str = "chat", age: float = 0.0) -> bool:
+    def put(
+        self,
+        body: str,
+        sender: Jid = PHONE,
+        *,
+        thread: str = "",
+        kind: str = "chat",
+        age: float = 0.0,
+        occupant: bool = False,
+    ) -> bool:
         now = self.clock.now
-        return self.inbox.put(IncomingMessage(sender, body, kind, "", thread, now, now - age))
+        return self.inbox.put(IncomingMessage(sender, body, kind, "", thread, now, now - age, occupant=occupant))
 
     def wait(self, sender: Jid = BOB, *, thread: str = "", max_age: float | None = None) -> Wait:
         wait = Wait()
@@ -104,6 +113,31 @@ def test_a_message_from_the_bare_address_ends_a_wait_for_it(world: World) -> Non
     wait = world.wait()
     world.put("from the server's archive", BOB)
     assert wait.body == "from the server's archive"
+
+
+def test_each_occupant_of_a_room_is_somebody_else(world: World) -> None:
+    room, bob, eve = (parse(f"team@rooms.example.org{nick}") for nick in ("", "/bob", "/eve"))
+    anybody, waits_for_bob = world.wait(room), world.wait(bob)
+    world.put("from eve", eve, occupant=True)
+    assert not waits_for_bob.got
+    world.put("from bob", bob, occupant=True)
+    assert waits_for_bob.body == "from bob"
+    assert not anybody.got
+
+
+def test_an_occupant_who_left_ends_the_waits_for_the_nick(world: World) -> None:
+    room, bob, eve = (parse(f"team@rooms.example.org{nick}") for nick in ("", "/bob", "/eve"))
+    waits = [world.wait(bob), world.wait(bob, thread="call-1"), world.wait(eve), world.wait(room)]
+    world.inbox.end_for(bob, GONE)
+    assert [wait.got for wait in waits] == [[GONE], [GONE], [], []]
+    assert world.inbox.waiting == 2
+    world.put("another bob", bob, occupant=True)
+    assert world.inbox.unclaimed == 1
+
+
+def test_an_occupant_whom_nobody_waits_for_may_leave(world: World) -> None:
+    world.inbox.end_for(parse("team@rooms.example.org/bob"), GONE)
+    assert world.inbox.waiting == 0
 
 
 @pytest.mark.parametrize("kind", ["error", "groupchat", "headline"])

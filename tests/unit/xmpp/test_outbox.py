@@ -48,6 +48,14 @@ def test_others_cannot_confirm_for_the_addressee(outbox: Outbox, sender: str) ->
     assert not sent.delivered
 
 
+def test_an_occupant_of_a_room_confirms_for_nobody_else(outbox: Outbox) -> None:
+    in_room = parse("team@rooms.example.org/bob")
+    sent = outbox.add("1", in_room, "", wants_receipt=True)
+    assert not outbox.receipt(parse("team@rooms.example.org/eve"), "1", occupant=True)
+    assert not sent.is_to(in_room.bare, occupant=True)
+    assert outbox.receipt(in_room, "1", occupant=True)
+
+
 def test_a_receipt_that_nobody_asked_for_is_nothing(outbox: Outbox) -> None:
     sent = outbox.add("1", BOB, "", wants_receipt=False)
     assert not outbox.receipt(PHONE, "1")
