@@ -21,7 +21,7 @@ from typing import Any, Final
 import jinja2
 
 from agi_xmpp.errors import RenderError
-from agi_xmpp.quoting import PLACES, TYPES, Quoted, Value, check
+from agi_xmpp.quoting import LINE_BYTES, PLACES, TYPES, Quoted, Value, check
 
 #: The formats, and what begins a comment in each.
 FORMATS: Final[Mapping[str, str]] = {"conf": ";", "ael": "//"}
@@ -42,9 +42,6 @@ COMPOSITES: Final[Mapping[str, tuple[re.Pattern[str], Mapping[str, str]]]] = {
     ),
 }
 
-#: Longest line in bytes. Measured on Asterisk 16.28 and 22.10: extensions.conf is read up to 8190, longer lines are
-#: skipped; AEL's arguments overrun a buffer of 2000, and Asterisk dies when it loads them.
-MAX_LINE: Final[Mapping[str, int]] = {"conf": 8190, "ael": 1900}
 #: Most items of a list; as many as `jabber_ask` has choices.
 MAX_ITEMS: Final = 20
 
@@ -147,9 +144,9 @@ def render(template: Template, values: Mapping[str, Sequence[str]], format_: str
     dialplan = _header(template, values, format_) + source.render(checked)
     # A comment of any length is harmless in AEL; in extensions.conf it is a line like others.
     lines = (line for line in dialplan.splitlines() if not line.startswith("//"))
-    if any(len(line.encode()) > MAX_LINE[format_] for line in lines):
+    if any(len(line.encode()) > LINE_BYTES[format_] for line in lines):
         raise RenderError(
-            f"the values make a line of more than {MAX_LINE[format_]} bytes, which Asterisk cannot read as {format_}"
+            f"the values make a line of more than {LINE_BYTES[format_]} bytes, which Asterisk cannot read as {format_}"
         )
     return dialplan
 

@@ -21,6 +21,7 @@ from agi_xmpp.migrate.ael_reader import AelError, Source, Span, Statement, read
 from agi_xmpp.migrate.model import Change, Outcome, Remark, Step, Target, Unclear
 from agi_xmpp.migrate.remarks import hint_remark, media_remark
 from agi_xmpp.migrate.rewrite import LEFTOVER, Rewriter
+from agi_xmpp.quoting import LINE_BYTES
 
 #: Between texts that are evaluated together. Asterisk's texts end at a NUL, so it stands in none of them.
 _SEAM = "\0"
@@ -89,7 +90,7 @@ class _Migration:
         rewriter = Rewriter(self._target)
         edits = len(self._edits)
         try:
-            steps = self._rewritten(statement, rewriter)
+            steps = _short_enough(self._rewritten(statement, rewriter))
         except Unclear as reason:
             del self._edits[edits:]
             texts = " ".join(" ".join(self._texts(statement)).split())
@@ -213,6 +214,12 @@ class _Migration:
 
     def _remark_at(self, position: int, text: str) -> None:
         self._outcome.remarks.append(Remark(self._outcome.file, _line(self._text, position), text))
+
+
+def _short_enough(steps: list[Step]) -> list[Step]:
+    if any(len(str(step).encode("utf-8", "surrogateescape")) > LINE_BYTES["ael"] for step in steps):
+        raise Unclear(f"it would have more than {LINE_BYTES['ael']} bytes, and Asterisk dies of such AEL")
+    return steps
 
 
 def _joined(steps: list[Step]) -> str:

@@ -10,9 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: Asterisk skips longer lines (its buffer of 8192 bytes holds the line feed and the final NUL, too).
-LINE_BYTES = 8190
-
 _MARK = re.compile(r"\\;|;--(?!-)|--;|;")
 
 

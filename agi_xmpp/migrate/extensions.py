@@ -37,11 +37,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from agi_xmpp.migrate.config_text import LINE_BYTES, Line, decoded, encoded, lines
+from agi_xmpp.migrate.config_text import Line, decoded, encoded, lines
 from agi_xmpp.migrate.jumps import Jump, jumps, overlap
 from agi_xmpp.migrate.model import Change, Outcome, Remark, Step, Target, Unclear
 from agi_xmpp.migrate.remarks import hint_remark, media_remark
 from agi_xmpp.migrate.rewrite import LEFTOVER, Rewriter
+from agi_xmpp.quoting import LINE_BYTES
 
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*(?:\(([^)]*)\))?")
 _ENTRY = re.compile(r"(\s*(?:exten|same\w*)\s*=>?\s*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -398,8 +399,8 @@ class _Migration:
         return following[-1]
 
     def _check_length(self, rows: Iterable[str]) -> None:
-        if any(len(row.encode("utf-8", "surrogateescape")) > LINE_BYTES for row in rows):
-            raise Unclear(f"a new line would have more than {LINE_BYTES} bytes, and Asterisk skips such lines")
+        if any(len(row.encode("utf-8", "surrogateescape")) > LINE_BYTES["conf"] for row in rows):
+            raise Unclear(f"a new line would have more than {LINE_BYTES['conf']} bytes, and Asterisk skips such lines")
 
     def _remark(self, line: Line) -> None:
         if line.number in self._done:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from agi_xmpp import quoting, render
 from agi_xmpp.errors import RenderError
-from agi_xmpp.quoting import check
+from agi_xmpp.quoting import LINE_BYTES, check
 from agi_xmpp.render import FORMATS, find, templates
 from tests.testbed.asterisk import Asterisk, Call
 from tests.testbed.fastagi import FakeFastAgi
@@ -867,7 +867,7 @@ class TestQuotingOnAsterisk:
     async def test_longest_line(self, asterisk, agi, format_):
         """Up to the limit it loads and arrives whole; above it, `render` refuses it."""
         frame = {"conf": "exten => _2XX,1,Set(message=)", "ael": "\t\tSet(message=);"}[format_]
-        pairs, rest = divmod(render.MAX_LINE[format_] - len(frame), len("${URIDECODE(%3B)}x"))
+        pairs, rest = divmod(LINE_BYTES[format_] - len(frame), len("${URIDECODE(%3B)}x"))
         values = {"message": ";x" * pairs + "x" * rest, "phone": "Local/b1@phones"}
         sample = await load(asterisk, agi.url, "send", format_, values)
         await sample.call("200")

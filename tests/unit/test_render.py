@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from agi_xmpp import cli, render
 from agi_xmpp.errors import RenderError
-from agi_xmpp.render import FORMATS, MAX_ITEMS, MAX_LINE, Template, find, parse_settings, templates
+from agi_xmpp.quoting import LINE_BYTES
+from agi_xmpp.render import FORMATS, MAX_ITEMS, Template, find, parse_settings, templates
 
 ROOT = Path(__file__).parents[2]
 NAMES = [template.name for template in templates()]
@@ -151,7 +152,7 @@ class TestRender:
     @pytest.mark.parametrize("format_", FORMATS)
     @pytest.mark.parametrize("over", [-1, 0, 1])
     def test_length_of_a_line(self, tmp_path, format_, over):
-        limit = MAX_LINE[format_]
+        limit = LINE_BYTES[format_]
         template = make(tmp_path, "x é{{ jid | argument }}" + "x" * (limit - 4 - 7 + over))
         values = {"jid": ["bob@h.o"]}
         if over > 0:
@@ -163,7 +164,7 @@ class TestRender:
     def test_a_long_comment_is_harmless_in_ael_only(self, tmp_path):
         template = make(tmp_path, "", '[variables.people]\ntype = "jid"\nmany = true\nhelp = "who"\n')
         values = {"people": [f"{n}@h/" + "x" * 480 for n in range(20)]}
-        assert max(len(line) for line in render.render(template, values, "ael").splitlines()) > MAX_LINE["conf"]
+        assert max(len(line) for line in render.render(template, values, "ael").splitlines()) > LINE_BYTES["conf"]
         with pytest.raises(RenderError, match="more than 8190 bytes"):
             render.render(template, values, "conf")
 

@@ -70,6 +70,16 @@ def test_a_change_says_what_was_and_what_is():
     assert change.after == ("AGI(agi://127.0.0.1/jabber_status,pbx,b@c)", "Set(X=${JABBER_STATUS})")
 
 
+@pytest.mark.parametrize(("length", "changes"), [(1800, 1), (1900, 0)])
+def test_what_would_kill_asterisk_is_left_to_a_human(length, changes):
+    text = f"context c {{ 1 => {{ JabberSend(pbx,b@c,{'x' * length}); }} }}\n"
+    outcome = migrated("ael", text)
+    assert (len(outcome.changes), len(outcome.remarks)) == (changes, 1 - changes)
+    if not changes:
+        assert outcome.after == text
+        assert "more than 1900 bytes" in outcome.remarks[0].text
+
+
 def test_includes():
     assert includes('context c { }\n#include "b.ael"\n') == [("b.ael", 2)]
     assert includes("context c {") == []

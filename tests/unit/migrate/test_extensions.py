@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agi_xmpp.migrate.config_text import LINE_BYTES
 from agi_xmpp.migrate.extensions import Dialplan, Document
 from agi_xmpp.migrate.model import Outcome, Target
+from agi_xmpp.quoting import LINE_BYTES
 from tests.migrate_corpus import fragments, migrated
 
 FRAGMENTS = list(fragments("conf"))
@@ -94,7 +94,7 @@ def test_a_change_says_what_was_and_what_is():
 @pytest.mark.parametrize(("extra", "fits"), [(-1, True), (0, True), (1, False)])
 def test_a_line_that_asterisk_would_skip_is_not_made(extra, fits):
     frame = "exten => 1,1,AGI(agi://127.0.0.1/jabber_send,pbx,b@c,)"
-    text = "ü" + "x" * (LINE_BYTES - len(frame) - 2 + extra)
+    text = "ü" + "x" * (LINE_BYTES["conf"] - len(frame) - 2 + extra)
     outcome = migrated("conf", f"[a]\nexten => 1,1,JabberSend(pbx,b@c,{text})\n")
     assert bool(outcome.changes) is fits
     assert bool(outcome.remarks) is not fits
