@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-#: Longest line of a dialplan in bytes. Measured on Asterisk 16.28 and 22.10: longer lines of extensions.conf are skipped;
+#: Longest line of a dialplan in bytes. Measured on Asterisk 16.28 and 22.10: extensions.conf skips longer lines;
 #: AEL's arguments overrun a buffer of 2000, and Asterisk dies when it loads them.
 LINE_BYTES: Final[Mapping[str, int]] = {"conf": 8190, "ael": 1900}
 #: Longest text in characters: some 4 KB where each is 4 bytes long, half of the line that Asterisk reads (8 KB).
