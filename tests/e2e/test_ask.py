@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from tests.testbed.asterisk import Call
 from tests.testbed.client import Buddy, Heard
+from tests.testbed.profanity import Profanity
 from tests.testbed.program import PROBE_INTERVAL
 from tests.testbed.scene import Scene
 
@@ -174,6 +177,29 @@ class TestLadder:
         assert card.body == "Call from Ann, 1=2?\n1: yes\n2: no"
         scene.bob.say(card.sender, "no")
         assert await result(scene, call) == ("OK", "2")
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("1", "cell"), ("2", "desk"), ("3", "voicemail"), ("", "voicemail")])
+@pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
+async def test_the_example_in_the_documents(scene: Scene, answer: str, goes: str) -> None:
+    (example,) = re.findall(r"^```asterisk\n(.*?)^```", documentation(), flags=re.M | re.S)
+    replacements = {
+        "agi://127.0.0.1": scene.service.agi_url,
+        "bob@example.org,20": f"{scene.bob.jid},{20 if answer else 0.2}",
+        "Dial(PJSIP/bob-cell,30)": "UserEvent(Went,To: cell)",
+        "Dial(PJSIP/bob,30)": "UserEvent(Went,To: desk)",
+        "VoiceMail(${EXTEN},u)": "UserEvent(Went,To: voicemail)",
+    }
+    for old, new in replacements.items():
+        assert old in example
+        example = example.replace(old, new)
+    assert await scene.asterisk.dialplan(f"[testbed]\n{example}") == []
+    call = await scene.asterisk.call("1234", caller_id='"Ann" <5551234>')
+    card = await scene.bob.hears()
+    assert card.body.startswith("Call from 5551234\n1: Forward to cell")
+    if answer:
+        scene.bob.say(card.sender, answer)
+    assert (await call.event("Went"))["To"] == goes
 
 
 class TestSeveralCalls:
@@ -363,3 +389,56 @@ class TestWho:
             tablet.say(card.sender, "1")
             shown = await scene.result(call)
             assert (shown["JABBER_ASK"], shown["JABBER_ASK_FROM"]) == ("1", tablet.full_jid)
+
+
+@pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
+class TestProfanity:
+    """What a person sees in a client that people use."""
+
+    async def test_the_screens_in_the_documents(self, scene: Scene) -> None:
+        async with await person(scene) as client:
+            call = await scene.asterisk.call("s", caller_id='"Ann" <5551234>')
+            screens = [await client.shows("3: Voicemail")]
+            client.type("4")
+            await client.shows("3 (Voicemail)")
+            client.type("2")
+            screens.append(await client.shows("You chose 2"))
+            assert await result(scene, call) == ("OK", "2")
+        assert [shape(screen) for screen in screens] == [shape(screen) for screen in documented_screens()]
+
+    async def test_the_form(self, scene: Scene) -> None:
+        async with await person(scene) as client:
+            call = await scene.asterisk.call("s", caller_id='"Ann" <5551234>')
+            await client.shows("3: Voicemail")
+            pbx = (await scene.service.status())["accounts"][0]["jid"]
+            client.type(f"/cmd exec calls {pbx}")
+            await client.shows("[field1] #1 Call from Ann, where to?:")
+            client.type("/field1 3")
+            await client.shows("Field updated")
+            client.type("/form submit")
+            assert await result(scene, call) == ("OK", "3")
+
+
+async def person(scene: Scene) -> Profanity:
+    """Load a dialplan that asks somebody new, and return their client."""
+    login = await scene.accounts("dora")
+    await scene.load(ASK.replace("{bob}", login.jid), show=SHOW)
+    return Profanity(scene.server, login.jid, login.password, scene.pbx.jid)
+
+
+def documentation() -> str:
+    """Return the section about jabber_ask in docs/dialplan.md."""
+    text = (Path(__file__).parents[2] / "docs/dialplan.md").read_text(encoding="utf-8")
+    return text.partition("\n## jabber_ask\n")[2].partition("\n## ")[0]
+
+
+def documented_screens() -> list[str]:
+    """Return the screens that it shows."""
+    return re.findall(r"^```text\n(.*?)^```", documentation(), flags=re.M | re.S)
+
+
+def shape(screen: str) -> str:
+    """Return what a screen says: without its frame, times and line ends, and with our account's name for all."""
+    lines = [line for line in screen.splitlines() if not re.search(r"\[TLS\] \[online\]|^ \[\d|Loading older", line)]
+    text = re.sub(r"\b\d\d:\d\d:\d\d\b", "TIME", " ".join(" ".join(lines).split()))
+    return re.sub(r"\b(pbx-\w+@xmpp\.test|asterisk@example\.org)/\S+:", "PBX:", text)
