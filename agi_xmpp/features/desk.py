@@ -14,8 +14,9 @@ A *card* is a menu that lies before one person. What decides, in this order:
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -164,7 +165,9 @@ class Desk:
         self._clock = clock
         self._make_key = make_key
         self._open: dict[Jid, list[Card]] = {}
-        self._closed: deque[Card] = deque(maxlen=CLOSED_LIMIT)
+        self._closed: deque[Card] = deque()
+        # How many of those each person has: most messages are of somebody who has none.
+        self._closed_for: Counter[Jid] = Counter()
         self._last_number = 0
 
     def __len__(self) -> int:
@@ -194,6 +197,8 @@ class Desk:
         card.answered = answered
         card.closed_at = self._clock()
         self._closed.append(card)
+        self._closed_for[card.to.bare] += 1
+        self._forget_old()
 
     def text(self, card: Card) -> str:
         """Return the question as it is sent; with the call's number where the person has other open cards."""
@@ -204,7 +209,8 @@ class Desk:
 
     def find(self, message_id: str) -> Card | None:
         """Return the open card whose question has that message id."""
-        return next((card for card in self._all() if card.ids[:1] == [message_id]), None)
+        cards = itertools.chain.from_iterable(self._open.values())
+        return next((card for card in cards if card.ids[:1] == [message_id]), None)
 
     # Answers
 
@@ -241,10 +247,10 @@ class Desk:
 
     def execute(self, who: Jid, node: str) -> Chosen | Told | None:
         """Say what executing a button's command means; None if there is no such command for ``who``."""
-        for card in self._all():
+        for card in self._cards_of(who):
             if choice := card.choice_of(node):
-                return Chosen(card, choice) if card.is_for(who) else None
-        for card in self._recent():
+                return Chosen(card, choice)
+        for card in self._recent(who):
             if card.is_for(who) and card.choice_of(node):
                 return Told(_too_late(card), card)
         return None
@@ -268,7 +274,7 @@ class Desk:
             if card.key == key:
                 choice = card.menu.find(value)
                 return Chosen(card, choice) if choice else None
-        for card in self._recent():
+        for card in self._recent(who):
             if card.key == key and card.is_for(who):
                 return Told(_too_late(card), card)
         return None
@@ -315,7 +321,7 @@ class Desk:
             and not card.answered
             and card.closed_at > self._clock() - CROSSING
             and card.menu.exact(message.body)
-            for card in self._recent()
+            for card in self._recent(message.sender)
         )
 
     def _react(self, cards: Sequence[Card], message: IncomingMessage) -> Verdict | None:
@@ -338,7 +344,7 @@ class Desk:
     def _late(self, message: IncomingMessage, *, by_thread: bool = False) -> Verdict | None:
         """Return what to tell somebody whose answer names a card that is closed; None if it names none."""
         named = CALL_NAME.match(message.body)
-        for card in self._recent():
+        for card in self._recent(message.sender):
             if not card.takes(message):
                 continue
             if (
@@ -359,19 +365,23 @@ class Desk:
             card.hints += 1
         return Told(text, about) if unexplained else Nothing()
 
-    def _all(self) -> Iterable[Card]:
-        for cards in self._open.values():
-            yield from cards
-
     def _cards_of(self, who: Jid) -> list[Card]:
         return [card for card in self._open.get(who.bare, ()) if card.is_for(who)]
 
-    def _recent(self) -> list[Card]:
-        """Return the closed cards that are remembered, the last one first."""
+    def _recent(self, who: Jid) -> list[Card]:
+        """Return the closed cards of somebody that are remembered, the last one first."""
+        self._forget_old()
+        if who.bare not in self._closed_for:
+            return []
+        return [card for card in reversed(self._closed) if card.to.bare == who.bare]
+
+    def _forget_old(self) -> None:
         oldest = self._clock() - CLOSED_TTL
-        while self._closed and self._closed[0].closed_at < oldest:
-            self._closed.popleft()
-        return list(reversed(self._closed))
+        while self._closed and (len(self._closed) > CLOSED_LIMIT or self._closed[0].closed_at < oldest):
+            bare = self._closed.popleft().to.bare
+            self._closed_for[bare] -= 1
+            if not self._closed_for[bare]:
+                del self._closed_for[bare]
 
     def _number(self, to: Jid) -> int:
         used = {card.number for card in self._open.get(to.bare, ())}
