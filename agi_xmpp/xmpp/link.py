@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import enum
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -62,6 +63,9 @@ _OUTCOMES = {
 }
 
 
+_ROOM_PASSWORD = re.compile(rb"(<password[^>]*>)[^<]*")
+
+
 class Delivery:
     """A stanza on its way to the server.
 
@@ -100,6 +104,18 @@ class Delivery:
             # Not the stanza is at fault: it met a connection that had just broken, and nothing has left us.
             outcome = Outcome.NOT_SENT
         self.outcome.set_result(outcome)
+
+
+def _hide_room_passwords(record: logging.LogRecord) -> bool:
+    """Take the passwords of rooms (XEP-0045 section 7.2.6) out of what the library logs of the wire at DEBUG.
+
+    It logs a stanza of ours in one piece up to 4 KB, which is more than one that enters a room has before its password.
+    """
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _ROOM_PASSWORD.sub(rb"\1(hidden)", arg) if isinstance(arg, bytes) else arg for arg in record.args
+        )
+    return True
 
 
 class Listener(Protocol):
@@ -333,6 +349,7 @@ class Link:
         # except for somebody who looks for a fault in it.
         engine_log = log.getChild("engine")
         engine_log.setLevel(logging.DEBUG if log.isEnabledFor(logging.DEBUG) else logging.CRITICAL)
+        engine_log.getChild("XMLStream").addFilter(_hide_room_passwords)
         client = aioxmpp.Client(
             outward(self._configured),
             security(),

@@ -36,7 +36,6 @@ from agi_xmpp.xmpp.room import (
     nicks,
     still_in,
 )
-from agi_xmpp.xmpp.text import clean_status
 
 log = logging.getLogger("agi_xmpp.xmpp")
 
@@ -335,22 +334,13 @@ class Membership:
         raise Bounced(f"{self.room.jid}: the nicks {wanted} to {nick} are all in use (conflict)", "conflict")
 
     async def _ask_in(self, nick: str, password: str) -> Entered | Refused:
-        settings = self._settings
         occupant = occupant_address(self.room.jid, nick)
         deadline = _now() + self._timing.answer
         await self._link.until_online(deadline)
         self.room.ask(occupant.resource)
         self.state = State.JOINING
         self._events = asyncio.Queue()  # what came before is about an earlier attempt
-        self._link.send(
-            room_stanzas.entry(
-                occupant,
-                password,
-                show=settings.show,
-                status=clean_status(settings.status),
-                priority=settings.priority,
-            )
-        )
+        self._link.send(room_stanzas.entry(occupant, password, show=self._settings.show))
         try:
             async with asyncio.timeout_at(deadline):
                 while True:

@@ -25,15 +25,15 @@ REASON_LIMIT = 200
 # What we send
 
 
-def entry(occupant: Jid, password: str, *, show: str, status: str, priority: int) -> Any:
+def entry(occupant: Jid, password: str, *, show: str) -> Any:
     """Return the request to enter a room (XEP-0045 section 7.2), without its history.
 
     Args:
         occupant: the room with the nick that we want as its resource.
         password: of the room, or "".
-        show, status, priority: our presence, which the occupants see.
+        show: a word of `AccountSettings.show`, which the occupants see.
     """
-    presence = stanzas.available(show, status, priority)
+    presence = stanzas.available(show, "", 0)
     presence.to = outward(occupant)
     presence.xep0045_muc = muc.GenericExt()
     presence.xep0045_muc.password = password or None

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import base64
 import functools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 
-from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import Bounced, NotConfirmed, NotInRoom
 from agi_xmpp.xmpp.session import ClientSession
+from tests.e2e.sessions import online, settings
 from tests.testbed.client import Buddy
 from tests.testbed.proxy import Proxy
 from tests.testbed.room import RoomOf
 from tests.testbed.rootfs import Rootfs
+from tests.testbed.scene import Scene
 from tests.testbed.xmpp import Accounts, Ejabberd, Login, Options, Prosody, XmppServer
 
 NASTY = {
@@ -26,28 +26,6 @@ NASTY = {
     "emoji": "grüße 😀 👩‍👩‍👧",
     "long": "0123456789" * 2000,
 }
-
-
-def settings(server: XmppServer, login: Login, **more: Any) -> AccountSettings:
-    return AccountSettings(
-        jid=f"{login.jid}/pbx",
-        password=login.password,  # type: ignore[arg-type]
-        server="127.0.0.1",
-        port=more.pop("port", server.port),
-        ca_file=server.ca_file,
-        **more,
-    )
-
-
-@contextlib.asynccontextmanager
-async def logged_in(server: XmppServer, login: Login, **more: Any) -> AsyncIterator[ClientSession]:
-    session = ClientSession("pbx", settings(server, login, **more))
-    await session.start()
-    try:
-        await session.ready(15)
-        yield session
-    finally:
-        await session.stop()
 
 
 @pytest.fixture
@@ -64,7 +42,7 @@ async def login(accounts: Accounts) -> Login:
 
 @pytest.fixture
 async def session(xmpp_server: XmppServer, login: Login) -> AsyncIterator[ClientSession]:
-    async with logged_in(xmpp_server, login) as session:
+    async with online(settings(xmpp_server, login), "pbx") as session:
         yield session
 
 
@@ -129,7 +107,7 @@ class TestJoin:
     ) -> None:
         room = await open_room(passwordprotectedroom="1", roomsecret="s3cret")
         configured = {room.jid: {"nick": "PBX", "password": "s3cret"}}
-        async with logged_in(xmpp_server, login, room=configured):
+        async with online(settings(xmpp_server, login, room=configured)):
             await room.sees_in("PBX")
 
     async def test_members_only(self, session: ClientSession, open_room: OpenRoom, login: Login) -> None:
@@ -241,7 +219,7 @@ class TestBeThrownOut:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
         await room.destroy("moved")
-        bob.say((await session_jid(session)), "after")
+        bob.say(session.info().jid, "after")
         await session.receive_message(bob.jid, 10)
         with pytest.raises(NotInRoom, match=r"was destroyed.*moved"):
             await session.send_to_room(room.jid, "hi")
@@ -278,7 +256,7 @@ async def fragile(own_server: XmppServer) -> AsyncIterator[tuple[ClientSession, 
     async with (
         Proxy(own_server.port) as proxy,
         Buddy.online(own_server, login.jid, login.password) as bob,
-        logged_in(own_server, pbx, port=proxy.port) as session,
+        online(settings(own_server, pbx, port=proxy.port)) as session,
     ):
         room = await RoomOf.opened(address, bob, persistentroom="1")
         await session.join_room(address, "PBX")
@@ -348,5 +326,129 @@ class TestBreak:
         assert session.info().connects == 1
 
 
-async def session_jid(session: ClientSession) -> str:
-    return session.info().jid
+SHOWN = (
+    *("JABBER_ROOM_STATUS", "JABBER_ROOM_NICK", "JABBER_ROOM_OCCUPANTS"),
+    *("JABBER_SEND_STATUS", "JABBER_SEND_ID", "JABBER_ERROR", "AGISTATUS"),
+)
+
+
+@pytest.fixture
+async def team(scene: Scene) -> RoomOf:
+    """A room of bob, who is in it."""
+    return await RoomOf.opened(f"team-{secrets.token_hex(4)}@{scene.server.muc_domain}", scene.bob)
+
+
+class TestDialplan:
+    async def test_join_speak_leave(self, scene: Scene, team: RoomOf) -> None:
+        call = await scene.run(
+            f"AGI({{agi}}/JabberJoin,pbx,{team.jid},Front desk)",
+            f"AGI({{agi}}/JabberSendGroup,pbx,{team.jid},Call from Ann, at last)",
+            f"AGI({{agi}}/JabberLeave,pbx,{team.jid},Front desk)",
+            show=SHOWN,
+        )
+        await team.sees_in("Front desk")
+        heard = await team.hears(nick="Front desk")
+        await team.sees_out("Front desk")
+        assert heard.body == "Call from Ann, at last"
+        assert await scene.result(call) == {
+            "JABBER_ROOM_STATUS": "LEFT",
+            "JABBER_ROOM_NICK": "Front desk",
+            "JABBER_ROOM_OCCUPANTS": "2",
+            "JABBER_SEND_STATUS": "SENT",
+            "JABBER_SEND_ID": heard.id,
+            "JABBER_ERROR": "",
+            "AGISTATUS": "SUCCESS",
+        }
+
+    async def test_what_goes_wrong_is_told_and_the_call_goes_on(self, scene: Scene, team: RoomOf) -> None:
+        await team.configure(passwordprotectedroom="1", roomsecret="s3cret")
+        call = await scene.run(
+            f"AGI({{agi}}/jabber_send_group,pbx,{team.jid},hi)",
+            "Set(WHY_NOT_SENT=${JABBER_ERROR})",
+            f"AGI({{agi}}/jabber_join,pbx,{team.jid})",
+            "Set(WHY_NOT_JOINED=${JABBER_ERROR})",
+            "Set(STATUS=${JABBER_ROOM_STATUS})",
+            "AGI({agi}/jabber_join,pbx,{bob}/phone)",
+            show=("JABBER_SEND_STATUS", "WHY_NOT_SENT", "STATUS", "WHY_NOT_JOINED", *SHOWN),
+        )
+        result = await scene.result(call)
+        assert result["JABBER_SEND_STATUS"] == "FAILED"
+        assert "jabber_join enters it" in result["WHY_NOT_SENT"]
+        assert (result["STATUS"], result["JABBER_ROOM_NICK"]) == ("FAILED", "")
+        assert "needs a password" in result["WHY_NOT_JOINED"]
+        assert (result["JABBER_ROOM_STATUS"], result["AGISTATUS"]) == ("ERROR", "SUCCESS")
+        assert "is an occupant of a room" in result["JABBER_ERROR"]
+
+    async def test_a_password_with_a_nick_that_is_taken(self, scene: Scene, team: RoomOf) -> None:
+        await team.configure(passwordprotectedroom="1", roomsecret="s3cret & more")
+        call = await scene.run(
+            f"AGI({{agi}}/jabber_join?password=${{URIENCODE(s3cret & more)}},pbx,{team.jid},bob)", show=SHOWN
+        )
+        result = await scene.result(call)
+        assert (result["JABBER_ROOM_STATUS"], result["JABBER_ROOM_NICK"]) == ("JOINED", "bob2")
+        log = scene.service.log_tail(lines=100_000)
+        assert team.jid in log
+        assert "s3cret" not in log
+
+    async def test_one_line_does_it_all(self, scene: Scene, team: RoomOf) -> None:
+        text = NASTY["lines"] + NASTY["quotes"] + NASTY["emoji"]
+        encoded = base64.b64encode(text.encode()).decode()
+        call = await scene.run(
+            f"Set(T=${{BASE64_DECODE({encoded})}})",
+            f"AGI({{agi}}/jabber_send_group?join=yes&var=T,pbx,{team.jid})",
+            show=SHOWN,
+        )
+        assert (await team.hears()).body == text
+        assert (await scene.result(call))["JABBER_SEND_STATUS"] == "SENT"
+
+    async def test_20000_characters_from_bob_to_the_room(self, scene: Scene, team: RoomOf) -> None:
+        call = await scene.run(
+            "AGI({agi}/jabber_receive,pbx,{bob},20)",
+            f"AGI({{agi}}/jabber_send_group?join=yes&var=JABBER_RECEIVE&timeout=10,pbx,{team.jid})",
+            show=SHOWN,
+        )
+        await scene.service.account("pbx", lambda account: account["waiting"] == 1)
+        scene.bob.say(scene.pbx.jid, NASTY["long"])
+        assert (await team.hears()).body == NASTY["long"]
+        assert (await scene.result(call))["JABBER_SEND_STATUS"] == "SENT"
+
+    async def test_a_note_of_a_caller_who_is_gone(self, scene: Scene, team: RoomOf) -> None:
+        complaints = await scene.asterisk.dialplan(
+            "[testbed]\nexten => s,1,Hangup()\n"
+            f"exten => h,1,AGI({scene.service.agi_url}/jabber_send_group?join=yes,pbx,{team.jid},Missed: Ann)\n"
+        )
+        assert not complaints
+        await scene.asterisk.call("s")
+        await team.hears("Missed: Ann")
+
+    async def test_two_calls_in_one_room(self, scene: Scene, team: RoomOf) -> None:
+        await scene.load(
+            f"AGI({{agi}}/jabber_join,pbx,{team.jid},PBX)",
+            f"AGI({{agi}}/jabber_send_group,pbx,{team.jid},call ${{WHICH}})",
+            show=SHOWN,
+        )
+        calls = [await scene.asterisk.call("s", variables={"WHICH": name}) for name in ("one", "two")]
+        results = [await scene.result(call) for call in calls]
+        assert [(result["JABBER_ROOM_NICK"], result["JABBER_SEND_STATUS"]) for result in results] == [
+            ("PBX", "SENT")
+        ] * 2
+        assert {(await team.hears(nick="PBX")).body for _ in calls} == {"call one", "call two"}
+
+    async def test_a_reply_by_private_message(self, scene: Scene, team: RoomOf) -> None:
+        call = await scene.run(
+            f"AGI({{agi}}/jabber_join,pbx,{team.jid},PBX)",
+            f"AGI({{agi}}/jabber_send_group,pbx,{team.jid},who takes it?)",
+            f"AGI({{agi}}/jabber_receive,pbx,{team.of('bob')},20)",
+            show=("JABBER_RECEIVE", "JABBER_RECEIVE_FROM"),
+        )
+        await team.hears("who takes it?")
+        team.say("not this")
+        scene.bob.say(team.of("PBX"), "me")
+        assert await scene.result(call) == {"JABBER_RECEIVE": "me", "JABBER_RECEIVE_FROM": team.of("bob")}
+
+    async def test_the_administrator_sees_the_rooms(self, scene: Scene, team: RoomOf) -> None:
+        call = await scene.run(f"AGI({{agi}}/jabber_join,pbx,{team.jid},PBX)", show=SHOWN)
+        await scene.result(call)
+        code, output = await scene.service.command("status")
+        assert code == 0
+        assert f"{team.jid}: joined as PBX, 2 occupants" in output

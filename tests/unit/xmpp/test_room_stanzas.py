@@ -29,16 +29,15 @@ def from_room(inner: str, attributes: str = "") -> Any:
 
 
 def test_an_entry_asks_for_no_history_and_shows_our_presence() -> None:
-    xml = written(room_stanzas.entry(ME, "p & w", show="away", status="Out", priority=3))
+    xml = written(room_stanzas.entry(ME, "p & w", show="away"))
     assert xml.get("to") == "team@rooms.x.org/pbx"
     assert xml.find(f"{MUC}x/{MUC}history").attrib == {"maxchars": "0", "maxstanzas": "0"}  # type: ignore[union-attr]
     assert xml.findtext(f"{MUC}x/{MUC}password") == "p & w"
     assert xml.findtext("{jabber:client}show") == "away"
-    assert xml.findtext("{jabber:client}status") == "Out"
 
 
 def test_an_entry_without_a_password_has_no_such_element() -> None:
-    xml = written(room_stanzas.entry(ME, "", show="online", status="", priority=0))
+    xml = written(room_stanzas.entry(ME, "", show="online"))
     assert xml.find(f"{MUC}x/{MUC}password") is None
     assert xml.find("{jabber:client}show") is None
 
