@@ -95,10 +95,12 @@ def check(config: Path, online: bool) -> None:
 
     script_routes(settings.agi.script)
     for name, account in settings.account.items():
-        try:
-            account.secret()
-        except ConfigError as error:
-            raise ConfigError(f"{config}: account.{name}: {error}") from None
+        rooms = {f'account.{name}.room."{room}"': given for room, given in account.room.items() if given.sources}
+        for place, source in {f"account.{name}": account, **rooms}.items():
+            try:
+                source.secret()
+            except ConfigError as error:
+                raise ConfigError(f"{config}: {place}: {error}") from None
     accounts = ", ".join(settings.account) or "none"
     listen = ", ".join(settings.agi.listen)
     click.echo(f"{config}: well-formed; accounts: {accounts}; FastAGI on port {settings.agi.port} of {listen}")

@@ -61,5 +61,11 @@ async def send_once(name: str, settings: AccountSettings, to: str, text: str, *,
 
 def _guest(settings: AccountSettings) -> AccountSettings:
     bare = settings.jid.partition("/")[0]
-    changes = {"jid": f"{bare}/agi-xmpp-{secrets.token_hex(4)}", "priority": -1, "buddies": [], "subscriptions": "deny"}
+    changes = {
+        "jid": f"{bare}/agi-xmpp-{secrets.token_hex(4)}",
+        "priority": -1,
+        "buddies": [],
+        "subscriptions": "deny",
+        "room": {},
+    }
     return settings.model_copy(update=changes)

@@ -105,6 +105,14 @@ def test_check_finds_a_password_that_cannot_be_had(config):
     assert "account.pbx: password_file /nowhere" in result.output
 
 
+def test_check_finds_a_room_s_password_that_cannot_be_had(config):
+    room = '[account.pbx.room."team@rooms.example.org"]\npassword_file = "/nowhere"\n'
+    config.write_text(config.read_text() + room)
+    result = run("check", "-c", config)
+    assert result.exit_code == 2
+    assert 'account.pbx.room."team@rooms.example.org": password_file /nowhere' in result.output
+
+
 def test_check_warns_of_no_verification(config):
     config.write_text(config.read_text() + "accept_any_certificate = true\n")
     assert "anybody between here and the server" in run("check", "-c", config).output

@@ -9,6 +9,7 @@ import pytest
 from agi_xmpp.config import AccountSettings, load, parse
 from agi_xmpp.errors import ConfigError
 
+ROOM = "team@rooms.x.org"
 GOOD = {"jid": "asterisk@example.org", "password": "s3cr3t-word"}
 
 
@@ -60,6 +61,12 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"account": {"pbx": {**GOOD, "priority": 128}}}, ["priority"]),
         ({"account": {"pbx": {**GOOD, "buddies": ["bob"]}}}, ["'bob' is not a Jabber ID"]),
         ({"account": {"pbx": {**GOOD, "accept_any_certificate": True, "ca_file": "/x"}}}, ["ca_file has no effect"]),
+        ({"account": {"pbx": {**GOOD, "room": {ROOM: {"nik": "x"}}}}}, ["account.pbx.room", "did you mean nick?"]),
+        ({"account": {"pbx": {**GOOD, "room": {ROOM: {"password": "a", "password_env": "B"}}}}}, ["one password"]),
+        ({"account": {"pbx": {**GOOD, "room": {"rooms.x.org": {}}}}}, ["'rooms.x.org' is not a room"]),
+        ({"account": {"pbx": {**GOOD, "room": {f"{ROOM}/nick": {}}}}}, ["is not a room such as"]),
+        ({"account": {"pbx": {**GOOD, "room": {ROOM: {}, ROOM.upper(): {}}}}}, ["differ in case only"]),
+        ({"account": {"room": {**GOOD, "roam": 1}}}, ["did you mean room?"]),
         ({"account": {"a,b": GOOD}}, ["account.a,b"]),
         ({"account": {"pbx": GOOD, "PBX": GOOD}}, ["differ in case only"]),
     ],
@@ -82,7 +89,8 @@ def test_no_tls_is_allowed_on_this_machine(server):
 
 
 @pytest.mark.parametrize(
-    ("key", "low", "high"), [("priority", -128, 127), ("message_limit", 1, 10_000), ("keepalive", 1, 3600)]
+    ("key", "low", "high"),
+    [("priority", -128, 127), ("message_limit", 1, 10_000), ("keepalive", 1, 3600), ("room_limit", 1, 10_000)],
 )
 def test_limits_hold_at_both_ends(key, low, high):
     for value in (low, high):
@@ -99,6 +107,23 @@ def test_a_wrong_value_is_not_repeated_when_it_may_be_a_secret():
 
 def test_the_password_shows_in_no_text():
     assert "s3cr3t" not in repr(settings()) + str(settings()) + settings().model_dump_json()
+
+
+def test_rooms():
+    rooms = settings(room={ROOM: {"nick": "Front desk", "password": "s3cr3t"}, "second@x.org": {"join": False}}).room
+    assert (rooms[ROOM].nick, rooms[ROOM].join, rooms[ROOM].secret()) == ("Front desk", True, "s3cr3t")
+    assert (rooms["second@x.org"].nick, rooms["second@x.org"].join, rooms["second@x.org"].sources) == ("", False, [])
+    assert "s3cr3t" not in repr(rooms)
+
+
+@pytest.mark.parametrize("length", [1022, 1023])
+def test_nicks_up_to_the_limit(length):
+    assert settings(room={ROOM: {"nick": "n" * length}}).room[ROOM].nick == "n" * length
+
+
+def test_a_nick_over_the_limit():
+    with pytest.raises(ConfigError, match="nick"):
+        settings(room={ROOM: {"nick": "n" * 1024}})
 
 
 def test_password_from_a_file(tmp_path):

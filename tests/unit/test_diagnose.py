@@ -51,7 +51,7 @@ async def test_it_neither_throws_the_service_out_nor_takes_its_messages(session)
     await diagnose.check_account("pbx", SETTINGS, lambda line: None)
     guest = session.settings
     assert guest.jid.startswith("a@example.org/agi-xmpp-")
-    assert (guest.priority, guest.buddies, guest.subscriptions) == (-1, [], "deny")
+    assert (guest.priority, guest.buddies, guest.subscriptions, guest.room) == (-1, [], "deny", {})
 
 
 async def test_an_account_that_cannot_log_in(session, monkeypatch):

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from agi_xmpp import __version__, cli
-from agi_xmpp.config import AccountSettings, AgiSettings, ControlSettings, LogSettings, parse
+from agi_xmpp.config import AccountSettings, AgiSettings, ControlSettings, LogSettings, RoomSettings, parse
 from agi_xmpp.features import VERBS
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_links_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("settings", [AccountSettings, AgiSettings, ControlSettings, LogSettings])
+@pytest.mark.parametrize("settings", [AccountSettings, AgiSettings, ControlSettings, LogSettings, RoomSettings])
 def test_every_key_is_documented(settings):
     for key in settings.model_fields:
         assert re.search(rf"`(\[\[agi\.)?{key}\b", ADMIN), key
@@ -62,7 +62,7 @@ def test_every_key_is_documented(settings):
 
 def test_defaults_in_the_tables_are_the_defaults():
     shown = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", ADMIN, flags=re.M))
-    fields = {**AgiSettings.model_fields, **AccountSettings.model_fields}
+    fields = {**AgiSettings.model_fields, **AccountSettings.model_fields, **RoomSettings.model_fields}
     assert len(shown) > 10
     for key, text in shown.items():
         assert tomllib.loads(f"x = {text}")["x"] == fields[key].default, key
