@@ -404,6 +404,7 @@ class Session(Protocol):
 
         Messages of type chat and normal only, oldest first. One that came before this call counts if it is not older
         than ``max_age`` seconds (default: the account's ``message_ttl``) and not older than the question in ``thread``.
+        Messages after a question are kept for its wait, others for ``message_ttl``: a longer ``max_age`` finds no more.
         Cancelling the wait leaves later messages to others.
 
         Args:

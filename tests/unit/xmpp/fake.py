@@ -86,6 +86,7 @@ class Conversation:
         self.counting = False
         self.jid = ""
         self._scram: tuple[str, str, bytes] | None = None
+        self._parser: Any = None
 
     def send(self, xml: str | bytes) -> None:
         self.writer.write(xml.encode() if isinstance(xml, str) else xml)
@@ -104,7 +105,14 @@ class Conversation:
 
     async def _one_stream(self) -> bool:
         """Serve until the stream is restarted (True) or ends (False)."""
-        parser: Any = ET.XMLPullParser(["start", "end"])
+        # An attribute that is taken away at the end: Python 3.12.1 crashes at its exit if a traceback holds a parser.
+        self._parser = ET.XMLPullParser(["start", "end"])
+        try:
+            return await self._feed()
+        finally:
+            self._parser = None
+
+    async def _feed(self) -> bool:
         depth = 0
         while data := await self.reader.read(65_536):
             if self.server.does.greeting is not None:
@@ -112,8 +120,8 @@ class Conversation:
                 self.server.does.greeting = b""
             if self.server.does.greeting == b"":
                 continue
-            parser.feed(data)
-            for event, element in parser.read_events():
+            self._parser.feed(data)
+            for event, element in list(self._parser.read_events()):
                 if event == "start":
                     depth += 1
                     if depth == 1:
