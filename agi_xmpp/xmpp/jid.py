@@ -19,7 +19,8 @@ MAX_LENGTH = 3 * 1023 + 2
 
 # RFC 7622 section 3.2 asks for a host name, an IPv4 address or an IPv6 address in brackets. The library lets blanks,
 # line ends and a second "@" through.
-_DOMAIN = re.compile(r"""\[[0-9A-Fa-f:.]+\]|[^\s\x00-\x20\x7f"&'/:<>@\[\]]+""")
+_LABEL = r"""[^\s\x00-\x20\x7f"&'/:<>@\[\].]+"""
+_DOMAIN = re.compile(rf"\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*")
 
 
 def parse(text: str) -> Jid:
@@ -47,7 +48,8 @@ def parse(text: str) -> Jid:
         jid = inward(aioxmpp.JID(local or None, _unicode_domain(domain), resource or None, strict=False))
     except (ValueError, UnicodeError) as error:
         raise BadJid(f"{text!r} is not a Jabber ID: {_reason(error)}") from None
-    if not _DOMAIN.fullmatch(jid.domain):  # preparing turns some characters into blanks and dots
+    # Preparing turns some characters into blanks, dots and the letters of "xn--".
+    if not _DOMAIN.fullmatch(jid.domain) or "xn--" in jid.domain:
         raise BadJid(f"{text!r} is not a Jabber ID: {jid.domain!r} is not a domain")
     return jid
 

@@ -39,6 +39,10 @@ def test_an_address_is_prepared(text: str, expected: Jid) -> None:
         ("@example.org", "nothing before the @"),
         ("bob@", "no domain behind the @"),
         ("bob@.", "no domain behind the @"),
+        ("bob@..", "'.' is not a domain"),
+        ("bob@a..b", "'a..b' is not a domain"),
+        ("bob@\u00af", "is not a domain"),  # prepared, it begins with a blank
+        ("bob@\uff58n--a", "is not a domain"),  # prepared, it is punycode
         ("bob@example.org/", "no resource behind the /"),
         ("/home", "no domain"),
         ("bob smith@example.org", "U+0020"),
