@@ -23,7 +23,6 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import aioxmpp
-from aioxmpp.errors import StreamError
 from aioxmpp.stream import StanzaState
 
 from agi_xmpp import __version__
@@ -96,14 +95,9 @@ class Delivery:
             left = self._token.state is not StanzaState.ACTIVE
             self.outcome.set_result(Outcome.UNCONFIRMED if left else Outcome.NOT_SENT)
 
-    def _moved(self, token: Any, state: StanzaState) -> None:
-        if state not in _OUTCOMES or self.outcome.done():
-            return
-        outcome = _OUTCOMES[state]
-        if outcome is Outcome.REFUSED and isinstance(token.future.exception(), (OSError, StreamError)):
-            # Not the stanza is at fault: it met a connection that had just broken, and nothing has left us.
-            outcome = Outcome.NOT_SENT
-        self.outcome.set_result(outcome)
+    def _moved(self, _token: object, state: StanzaState) -> None:
+        if state in _OUTCOMES and not self.outcome.done():
+            self.outcome.set_result(_OUTCOMES[state])
 
 
 def _hide_room_passwords(record: logging.LogRecord) -> bool:

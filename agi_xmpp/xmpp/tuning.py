@@ -1,4 +1,4 @@
-"""What we change in aioxmpp 0.13.3, once for the process: its speed, and three faults in how it treats stanzas.
+"""What we change in aioxmpp 0.13.3, once for the process: its speed, and faults in how it treats stanzas.
 
 aioxmpp is dormant upstream, so these cannot be mended there. Each change is a few lines, keeps the library's interface,
 and has a test in tests/unit/xmpp/test_tuning.py that fails if the library behaves otherwise.
@@ -30,6 +30,7 @@ def apply() -> None:
     # it would go there with its stock connector, whose certificate check is broken.
     aioxmpp.stream.StanzaStream.sm_location = property(lambda _stream: None)
     aioxmpp.stream.StanzaStream._resume_sm = _resume_in_order
+    aioxmpp.stream.StanzaStream._process_outgoing = _send_while_connected
 
 
 def _cache_pure_functions() -> None:
@@ -62,6 +63,19 @@ def _keep(cls: Any, stanza: Any, descriptor: Any, ev_args: Any, exc_info: Any) -
         # Without its addresses or its type a stanza cannot be judged: the library drops it.
         super(cls, stanza).xso_error_handler(descriptor, ev_args, exc_info)
     return True
+
+
+_process_outgoing = aioxmpp.stream.StanzaStream._process_outgoing
+
+
+def _send_while_connected(self: Any, xmlstream: Any, token: Any) -> None:
+    """Send what waits; over a connection that has just broken, leave everything where it is.
+
+    The library would tell of each stanza that it FAILED, as if it could not be written as XML. It then forgets them,
+    except for the first: that one it sends later all the same, so that whoever tries again sends it twice.
+    """
+    xmlstream._require_connection()  # raises what broke it; the caller puts `token` back, as for any error here
+    _process_outgoing(self, xmlstream, token)
 
 
 def _resume_in_order(self: Any, remote_ctr: int) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aioxmpp.errors import StreamError, StreamErrorCondition
 from aioxmpp.stream import StanzaState, StanzaToken
 
 from agi_xmpp.xmpp.link import Delivery, Outcome
@@ -57,21 +56,6 @@ async def test_what_cannot_be_written_is_refused(sent: tuple[Delivery, Any], err
     token._set_state(StanzaState.FAILED, error)
     assert await delivery.outcome is Outcome.REFUSED
     assert not delivery.withdraw()
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionError("xmlstream not connected"),
-        ConnectionResetError("peer closed the connection"),
-        StreamError(StreamErrorCondition.SYSTEM_SHUTDOWN),
-    ],
-)
-async def test_what_met_a_broken_connection_was_not_sent(sent: tuple[Delivery, Any], error: Exception) -> None:
-    """The library calls it FAILED, too: it is no fault of the stanza, and may be sent again."""
-    delivery, token = sent
-    token._set_state(StanzaState.FAILED, error)
-    assert await delivery.outcome is Outcome.NOT_SENT
 
 
 async def test_what_has_not_left_can_be_taken_back(sent: tuple[Delivery, Any]) -> None:

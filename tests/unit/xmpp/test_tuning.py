@@ -104,3 +104,48 @@ def test_the_library_itself_would_turn_the_order_round() -> None:
 async def test_the_server_cannot_send_us_elsewhere() -> None:
     stream = aioxmpp.stream.StanzaStream(aioxmpp.JID.fromstr("a@b"))
     assert stream.sm_location is None
+
+
+class BrokenConnection:
+    """What `_process_outgoing` touches of a connection that has just broken."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.broken = True
+
+    def _require_connection(self) -> None:
+        if self.broken:
+            raise ConnectionResetError("peer reset")
+
+    def send_xso(self, stanza: Any) -> None:
+        self._require_connection()
+        self.sent.append(stanza)
+
+
+async def outgoing() -> tuple[Any, list[Any]]:
+    """Return a stream with three messages to send, and their tokens."""
+    stream = aioxmpp.stream.StanzaStream(aioxmpp.JID.fromstr("a@b"))
+    messages = [aioxmpp.Message(aioxmpp.MessageType.CHAT, to=aioxmpp.JID.fromstr("c@d")) for _ in range(3)]
+    tokens = [aioxmpp.stream.StanzaToken(message) for message in messages]
+    for token in tokens[1:]:
+        stream._active_queue.put_nowait(token)
+    return stream, tokens
+
+
+async def test_a_connection_that_has_just_broken_costs_no_stanza() -> None:
+    stream, tokens = await outgoing()
+    connection = BrokenConnection()
+    with pytest.raises(ConnectionResetError):
+        stream._process_outgoing(connection, tokens[0])
+    assert {token.state for token in tokens} == {aioxmpp.stream.StanzaState.ACTIVE}
+    assert not stream._active_queue.empty()
+    connection.broken = False
+    stream._process_outgoing(connection, tokens[0])
+    assert connection.sent == [token.stanza for token in tokens]
+
+
+async def test_the_library_itself_would_call_them_failed_and_forget_them() -> None:
+    stream, tokens = await outgoing()
+    tuning._process_outgoing(stream, BrokenConnection(), tokens[0])
+    assert {token.state for token in tokens} == {aioxmpp.stream.StanzaState.FAILED}
+    assert stream._active_queue.empty()
