@@ -93,7 +93,7 @@ def _tls(error: ssl.SSLError | NoStartTls, domain: str, place: str) -> TlsFailed
         if code == _EXPIRED:
             return TlsFailed(f"the certificate of {place} has expired; renew it on the server ({reason})")
         return TlsFailed(f"the certificate of {place} cannot be trusted: {reason}")
-    reason = (error.reason or str(error)).replace("_", " ").lower()
+    reason = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
     advice = (
         '; it does not speak TLS from the first byte: set tls = "starttls"' if reason == "wrong version number" else ""
     )

@@ -1,0 +1,59 @@
+"""How the house is cut (docs/developer.md): who may import whom, and that each module has its test."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import agi_xmpp
+
+PACKAGE = Path(agi_xmpp.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: Rooms that must not know each other; features and the composition root may know all of them.
+ROOMS = {"agi", "ami", "xmpp"}
+
+
+def name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_the_rooms_do_not_know_each_other(path):
+    parts = path.relative_to(PACKAGE).parts
+    room = parts[0] if len(parts) > 1 else ""
+    for imported in imports(path):
+        top, _, rest = imported.partition(".")
+        if top in ("aioxmpp", "aiosasl", "aioopenssl", "OpenSSL"):
+            assert room == "xmpp", f"{name(path)} imports {imported}: only agi_xmpp.xmpp may"
+        if top == "agi_xmpp" and room in ROOMS:
+            other = rest.partition(".")[0]
+            assert other in {"", room, "errors", "config"}, f"{name(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("pure", ["agi/wire.py", "xmpp/inbox.py", "xmpp/presence.py", "xmpp/model.py", "features/menu.py", "features/desk.py"])
+def test_the_middle_is_pure(pure):
+    path = PACKAGE / pure
+    forbidden = {"asyncio", "socket", "time", "threading", "aioxmpp", "logging"}
+    assert forbidden.isdisjoint(module.partition(".")[0] for module in imports(path))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.name not in ("__init__.py", "__main__.py")], ids=name
+)
+def test_each_module_has_its_test(path):
+    relative = path.relative_to(PACKAGE)
+    unit = Path(__file__).parent / relative.parent / f"test_{relative.name}"
+    assert unit.exists(), f"{relative} has no {unit.relative_to(Path(__file__).parent)}"
