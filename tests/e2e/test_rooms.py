@@ -7,10 +7,14 @@ import base64
 import functools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from agi_xmpp.errors import Bounced, NotConfirmed, NotInRoom
+from agi_xmpp.xmpp import room_stanzas, stanzas
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.membership import Timing
 from agi_xmpp.xmpp.session import ClientSession
 from tests.e2e.sessions import online, settings
 from tests.testbed.client import Buddy
@@ -324,6 +328,55 @@ class TestBreak:
         await session.send_to_room(room.jid, "after the restart", timeout=20)
         await room.hears("after the restart", nick="PBX")
         assert session.info().connects == 1
+
+
+async def lose_silently(session: ClientSession, room: RoomOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the room forget us, and let no word of it reach us."""
+    with monkeypatch.context() as deaf:
+        deaf.setattr(session._rooms, "presence_came", lambda _presence: True)
+        session._link.post(room_stanzas.departure(parse(room.of("PBX"))))
+        await room.sees_out("PBX")
+        await session._link.request(stanzas.ping(session._link.jid.bare))  # what came before its answer was not heard
+
+
+class TestSilence:
+    """XEP-0410, with the servers' real answers."""
+
+    async def test_who_is_in_stays_in(self, session: ClientSession, open_room: OpenRoom) -> None:
+        answers: asyncio.Queue[BaseException | None] = asyncio.Queue()
+        request = session._link.request
+
+        def noting(iq: Any) -> asyncio.Future[Any]:
+            reply = request(iq)
+            reply.add_done_callback(lambda done: answers.put_nowait(done.exception()))
+            return reply
+
+        session._rooms._timing = Timing(silence=0.1)
+        room = await open_room()
+        await session.join_room(room.jid, "PBX")
+        session._link.request = noting  # type: ignore[method-assign]
+        assert [await asyncio.wait_for(answers.get(), 10) for _ in range(3)] == [None] * 3
+        assert session.info().rooms[0].state == "joined"
+
+    async def test_who_was_forgotten_comes_back(
+        self, session: ClientSession, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session._rooms._timing = Timing(silence=0.2)
+        room = await open_room()
+        await session.join_room(room.jid, "PBX")
+        await room.sees_in("PBX")
+        await lose_silently(session, room, monkeypatch)
+        await room.sees_in("PBX")
+
+    async def test_who_speaks_without_knowing_that_is_heard_all_the_same(
+        self, session: ClientSession, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        room = await open_room()
+        await session.join_room(room.jid, "PBX")
+        await room.sees_in("PBX")
+        await lose_silently(session, room, monkeypatch)
+        await session.send_to_room(room.jid, "am I here?")
+        await room.hears("am I here?", nick="PBX")
 
 
 SHOWN = (
