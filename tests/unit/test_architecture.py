@@ -43,7 +43,10 @@ def test_the_rooms_do_not_know_each_other(path):
             assert other in {"", room, "errors", "config"}, f"{name(path)} imports {imported}"
 
 
-@pytest.mark.parametrize("pure", ["agi/wire.py", "xmpp/inbox.py", "xmpp/presence.py", "xmpp/model.py", "features/menu.py", "features/desk.py"])
+@pytest.mark.parametrize(
+    "pure",
+    ["agi/wire.py", "xmpp/inbox.py", "xmpp/presence.py", "xmpp/model.py", "features/menu.py", "features/desk.py"],
+)
 def test_the_middle_is_pure(pure):
     path = PACKAGE / pure
     forbidden = {"asyncio", "socket", "time", "threading", "aioxmpp", "logging"}
