@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import sys
 import tempfile
 import time
@@ -207,9 +206,6 @@ async def _prompt(parts: Stage, say: Say) -> None:
 def main(play: bool, plain: bool) -> None:
     """Show a call that is routed by a chat, on a real Asterisk and a real XMPP server."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if not play and not plain and terminal and shutil.which("tmux") is None:
-        click.echo("tmux is not installed (apt-get install tmux), so here is a plain prompt")
-        plain = True
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(auto(click.echo) if play else by_hand(click.echo, plain or not terminal))

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import secrets
 import shlex
-import shutil
 import subprocess
 
 from tests.testbed.errors import TestbedError
 from tests.testbed.program import journal
-from tests.testbed.rootfs import RunDirectory
+from tests.testbed.rootfs import RunDirectory, ensure_program
 from tests.testbed.xmpp import XmppServer
 
 #: Seconds between two looks at the screen: nothing tells us when it changes.
@@ -39,8 +38,7 @@ class Profanity:
         self._tmux = ["tmux", "-L", f"agi-xmpp-{secrets.token_hex(4)}", "-f", "/dev/null"]
 
     async def __aenter__(self) -> Profanity:
-        if shutil.which("tmux") is None:
-            raise TestbedError("tmux is missing: apt-get install tmux")
+        await asyncio.to_thread(ensure_program, "tmux")
         try:
             directory = self._stack.enter_context(self.server.rootfs.run_directory("profanity", "games"))
             # With profanity ends the whole terminal, also a second pane.

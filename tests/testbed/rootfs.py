@@ -233,7 +233,7 @@ def build(suite: str = "testing", progress: Progress = print) -> Rootfs:
     with _lock(final, progress):
         if (found := find(suite)) is not None:  # whoever held the lock has built it
             return found
-        _ensure_debootstrap(progress)
+        ensure_program("debootstrap", "debian-archive-keyring", progress=progress)
         _ensure_space(final.parent)
         for abandoned in final.parent.glob(f"building-{suite}-*"):  # of a build that was killed: we hold the lock
             shutil.rmtree(abandoned)
@@ -247,6 +247,27 @@ def build(suite: str = "testing", progress: Progress = print) -> Rootfs:
                 shutil.rmtree(temporary)
     progress(f"{suite}: built in {time.monotonic() - started:.0f} s: {final}")
     return Rootfs(final, suite)
+
+
+def ensure_program(name: str, *more: str, progress: Progress = print) -> None:
+    """Install the Debian package ``name`` (and ``more``) on this machine, unless there is a program of that name.
+
+    Raises:
+        TestbedError: it cannot be installed, in a sentence.
+    """
+    if shutil.which(name):
+        return
+    if not shutil.which("apt-get"):
+        raise TestbedError(f"{name} is missing and this machine has no apt-get: the testbed needs a Debian-like system")
+    log = cache_directory() / "rootfs-tools-0.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    install = ["apt-get", "-q", "-y", "install", "--no-install-recommends", name, *more]
+    try:
+        _run_step(f"installing {name}", install, log, progress)
+    except TestbedError:  # perhaps this machine has no package index yet
+        _run_step("package index of this machine", ["apt-get", "-q", "update"], log, progress)
+        _run_step(f"installing {name}", install, log, progress)
 
 
 def clean(progress: Progress = print) -> None:
@@ -333,23 +354,6 @@ def _proxies() -> dict[str, str]:
     """Return the caller's HTTP proxy, which debootstrap and apt need where there is no other way out."""
     names = ("http_proxy", "https_proxy", "no_proxy")
     return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def _ensure_debootstrap(progress: Progress) -> None:
-    if shutil.which("debootstrap"):
-        return
-    if not shutil.which("apt-get"):
-        raise TestbedError(
-            "debootstrap is missing and this machine has no apt-get: the testbed needs a Debian-like system"
-        )
-    log = cache_directory() / "rootfs-tools-0.log"
-    log.write_bytes(b"")
-    install = ["apt-get", "-q", "-y", "install", "--no-install-recommends", "debootstrap", "debian-archive-keyring"]
-    try:
-        _run_step("installing debootstrap", install, log, progress)
-    except TestbedError:  # perhaps this machine has no package index yet
-        _run_step("package index of this machine", ["apt-get", "-q", "update"], log, progress)
-        _run_step("installing debootstrap", install, log, progress)
 
 
 def _ensure_space(directory: Path) -> None:
