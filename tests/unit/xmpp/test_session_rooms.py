@@ -117,7 +117,7 @@ async def test_a_message_to_the_room(server: FakeServer) -> None:
 
 
 async def test_the_password_of_a_room_is_in_no_log(server: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="agi_xmpp")
     passwords = ["hunter2 & more", "hunter2" * 1000]
     async with online(server) as session:
         for password in passwords:
