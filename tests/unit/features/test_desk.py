@@ -26,18 +26,12 @@ from agi_xmpp.features.desk import (
 )
 from agi_xmpp.features.menu import CALL_NAME, parse
 from agi_xmpp.xmpp.model import Command, Form, IncomingMessage, Jid
+from tests.unit.clock import Clock
 
 BOB, CAROL = Jid("bob", "x.org"), Jid("carol", "x.org")
 PHONE = Jid("bob", "x.org", "phone")
 ANN = parse(("Call from Ann", "1=Cell", "2=Desk", "x=Reject"))
 BEN = parse(("Call from Ben\nhe is in a hurry", "1=Cell phone", "3=Voicemail"))
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

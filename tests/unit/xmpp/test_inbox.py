@@ -10,19 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from agi_xmpp.xmpp.inbox import QUESTION_TTL, Bounce, Inbox, Waiter
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import IncomingMessage, Jid
+from tests.unit.clock import Clock
 
 BOB = parse("bob@example.org")
 PHONE = parse("bob@example.org/phone")
 DESK = parse("bob@example.org/desk")
 EVE = parse("bob@example.org.evil/phone")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(eq=False)

@@ -6,19 +6,12 @@ from agi_xmpp.xmpp.inbox import Bounce
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
 from agi_xmpp.xmpp.outbox import Outbox, Queue, Queued
+from tests.unit.clock import Clock
 
 BOB = parse("bob@example.org")
 PHONE = parse("bob@example.org/phone")
 OWN = parse("asterisk@pbx.test/agi")
 GONE = Bounce("item-not-found", "came back")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,18 +3,12 @@ from __future__ import annotations
 import pytest
 
 from agi_xmpp.xmpp.pace import FIRST, STABLE, Pace
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0.0)
 
 
 @pytest.fixture
