@@ -36,7 +36,7 @@ def without_fallback(body: str, fallbacks: Iterable[Any], protocols: Collection[
 
     Ranges that make no sense are left in: rather too much than an answer cut in pieces.
     """
-    cut: set[int] = set()
+    cut: list[tuple[int, int]] = []
     for fallback in fallbacks:
         if fallback.for_ not in protocols:
             continue
@@ -44,7 +44,13 @@ def without_fallback(body: str, fallbacks: Iterable[Any], protocols: Collection[
             start = 0 if part.start is None else part.start
             end = len(body) if part.end is None else part.end
             if 0 <= start <= end <= len(body):
-                cut.update(range(start, end))
+                cut.append((start, end))
         if not fallback.bodies:
             return ""
-    return "".join(character for place, character in enumerate(body) if place not in cut) if cut else body
+    # Each character is looked at once, however many ranges there are: thousands of long ones fit into a stanza.
+    kept, place = [], 0
+    for start, end in sorted(cut):
+        if place < start:
+            kept.append(body[place:start])
+        place = max(place, end)
+    return "".join([*kept, body[place:]])
