@@ -157,6 +157,7 @@ class Link:
         self._reported = ""
         self._client: Any = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._over = False  # stopped, which is not the same as not started yet
         self._deliveries: set[Delivery] = set()
         self._replies: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
@@ -204,15 +205,15 @@ class Link:
     async def stop(self, timeout: float) -> None:
         """Log out and free everything, within ``timeout`` seconds (and `FORCE_TIME`, if that is longer)."""
         supervisor, self._supervisor = self._supervisor, None
-        if supervisor is None:
-            return
-        supervisor.cancel()
-        await asyncio.wait({supervisor})
-        await self._end_client(max(timeout - FORCE_TIME, 0.0))
+        if supervisor is not None:
+            supervisor.cancel()
+            await asyncio.wait({supervisor})
+            await self._end_client(max(timeout - FORCE_TIME, 0.0))
+        self._over = True
         self._enter(SessionState.STOPPED)
 
     async def until_online(self, deadline: float) -> None:
-        """Wait for a session.
+        """Wait for a session; before `start`, too: a reload makes the new link before the old one has logged out.
 
         Args:
             deadline: moment on the loop's clock.
@@ -223,7 +224,7 @@ class Link:
         try:
             async with asyncio.timeout_at(deadline):
                 while not self.online:
-                    if self.state is SessionState.STOPPED:
+                    if self._over:
                         raise NotConnected(f"account {self.account} is stopped")
                     await self.next_change()
         except TimeoutError:
@@ -335,7 +336,8 @@ class Link:
         for delivery in list(self._deliveries):
             delivery.give_up()
         for reply in list(self._replies):
-            reply.set_exception(ConnectionError("the session ended"))
+            if not reply.done():  # given up in this very moment: it is forgotten with the loop's next turn
+                reply.set_exception(ConnectionError("the session ended"))
 
     def _make_client(self) -> Any:
         settings = self._settings

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aioxmpp.stream import StanzaState, StanzaToken
 
-from agi_xmpp.xmpp.link import Delivery, Outcome
+from agi_xmpp.config import AccountSettings
+from agi_xmpp.xmpp.link import Delivery, Link, Outcome
+from agi_xmpp.xmpp.model import Jid
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -78,3 +82,28 @@ async def test_what_is_given_up(sent: tuple[Delivery, Any], state: StanzaState, 
     token._set_state(state)
     delivery.give_up()
     assert await delivery.outcome is outcome
+
+
+class _Ended:
+    """A client of the library whose session is over."""
+
+    running = False
+    on_stopped = on_failure = SimpleNamespace(connect=lambda _handler: None)
+
+    def __init__(self) -> None:
+        self.stream = self
+
+    def stop(self) -> None: ...
+
+    async def wait_stop(self) -> None: ...
+
+
+async def test_a_request_given_up_in_the_moment_the_session_ends() -> None:
+    link = Link("pbx", Jid("a", "x.org"), AccountSettings.model_validate({"jid": "a@x.org", "password": "p"}), Mock())
+    loop = asyncio.get_running_loop()
+    given_up, open_ = loop.create_future(), loop.create_future()
+    link._client = _Ended()
+    link._replies |= {given_up, open_}
+    given_up.cancel()
+    await link._end_client(0.0)  # the supervisor would have ended by what this raised, and with it the account
+    assert isinstance(open_.exception(), ConnectionError)

@@ -102,6 +102,31 @@ async def until_state(session: ClientSession, state: SessionState) -> None:
 # Login
 
 
+async def test_what_is_asked_before_the_start_waits_for_it(server: FakeServer) -> None:
+    session = ClientSession("main", settings(server))
+    session.queue_message(BOB, "queued")
+    sending = asyncio.ensure_future(session.send_message(BOB, "sent"))
+    await asyncio.sleep(0.05)
+    await session.start()
+    await sending
+    async with asyncio.timeout(5):
+        while session._queue:
+            await asyncio.sleep(0.01)
+    assert session.info().sent == 2
+    await session.stop()
+    with pytest.raises(NotConnected, match="main is stopped"):
+        await session.send_message(BOB, "too late")
+
+
+async def test_a_session_that_was_never_started_is_over_when_stopped(server: FakeServer) -> None:
+    session = ClientSession("main", settings(server))
+    waiting = asyncio.ensure_future(session.presence(BOB, timeout=10))
+    await asyncio.sleep(0)
+    await session.stop()
+    with pytest.raises(NotConnected, match="main is stopped"):
+        await asyncio.wait_for(waiting, 1)
+
+
 async def test_a_session_tells_how_it_is(server: FakeServer) -> None:
     session = ClientSession("main", settings(server))
     assert session.account == "main"
