@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from agi_xmpp.agi.channel import Channel
-from agi_xmpp.errors import AgiError, AgiHangup, AgiXmppError, UsageError, XmppError, dialplan_status
+from agi_xmpp.errors import (
+    AgiError,
+    AgiHangup,
+    AgiProtocolError,
+    AgiTimeout,
+    AgiXmppError,
+    UsageError,
+    XmppError,
+    dialplan_status,
+)
 from agi_xmpp.features.verb import Accounts, Call, Verb, fold
 
 log = logging.getLogger("agi_xmpp.dispatch")
+
+#: What no channel variable can hold: NUL, and the lone surrogates that stand for bytes that are not UTF-8.
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 
 #: A FastAGI handler of our own that is no verb, such as a pyst2 script.
 Route = Callable[[Channel], Awaitable[None]]
@@ -65,7 +78,7 @@ class Dispatcher:
         except AgiHangup:
             log.info("%s %s: the caller hung up", channel.id, verb.name)
             await self._fail(call, "HANGUP", "the caller hung up")
-        except AgiError:
+        except (AgiProtocolError, AgiTimeout):
             raise  # the conversation with Asterisk itself is broken: nothing more can be set
         except AgiXmppError as error:
             level = logging.WARNING if isinstance(error, (UsageError, XmppError)) else logging.ERROR
@@ -84,4 +97,5 @@ class Dispatcher:
     async def _fail(self, call: Call, status: str, reason: str) -> None:
         verb = call.verb
         await call.set(verb.status, status if status in verb.failures else verb.clears[verb.status])
-        await call.set("JABBER_ERROR", " ".join(reason.split()))
+        # An option may hold anything (%00), and its name or value stands in the reason.
+        await call.set("JABBER_ERROR", " ".join(_UNSPEAKABLE.sub("?", reason).split()))

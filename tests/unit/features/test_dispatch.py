@@ -6,7 +6,15 @@ import asyncio
 
 import pytest
 
-from agi_xmpp.errors import AgiProtocolError, Bounced, NotConnected, UsageError
+from agi_xmpp.errors import (
+    AgiArgumentError,
+    AgiCommandError,
+    AgiError,
+    AgiProtocolError,
+    Bounced,
+    NotConnected,
+    UsageError,
+)
 from agi_xmpp.features import VERBS
 from tests.unit.features.fakes import FOREVER, FakeChannel, FakeSession, dispatcher, run
 
@@ -80,6 +88,25 @@ async def test_a_broken_agi_conversation_is_left_alone():
     with pytest.raises(AgiProtocolError):
         await dispatcher(FakeSession(send_message=AgiProtocolError("desync")))(channel)  # type: ignore[arg-type]
     assert channel.said == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AgiArgumentError("not the name of a channel variable: 'A-B'"), "not the name of"),
+        (AgiCommandError("Asterisk refused GET: 520 usage", 520), "refused GET"),
+        (AgiError("is func_base64 loaded?"), "func_base64"),
+    ],
+)
+async def test_what_asterisk_refuses_is_explained(error, words):
+    channel = await run("jabber_send", "pbx", "bob@x.org", "hi", session=FakeSession(send_message=error))
+    assert channel.variables["JABBER_SEND_STATUS"] == "ERROR"
+    assert words in channel.variables["JABBER_ERROR"]
+
+
+async def test_a_reason_holds_nothing_that_a_variable_cannot_hold():
+    channel = await run("jabber_send", "pbx", "bob@x.org", "hi", wait="a\0b\udcffc")
+    assert channel.variables["JABBER_ERROR"].startswith("wait=a?b?c: must be one of")
 
 
 @pytest.mark.parametrize(
