@@ -102,7 +102,11 @@ class ControlServer:
 
 
 class NoService(AgiXmppError):
-    """No service answers at the control socket."""
+    """No service could be asked at the control socket: nothing was done."""
+
+
+class NoAnswer(AgiXmppError):
+    """The service was asked and did not answer: it may have done what it was asked to do."""
 
 
 def ask(path: str, request: Mapping[str, Any], timeout: float = 5.0) -> dict[str, Any]:
@@ -114,24 +118,28 @@ def ask(path: str, request: Mapping[str, Any], timeout: float = 5.0) -> dict[str
         timeout: seconds for the answer.
 
     Raises:
-        NoService: nobody answers there, or we may not ask.
+        NoService: nobody is there, or we may not ask.
+        NoAnswer: the service did not answer in time, or ended.
         AgiXmppError: the service refused, with its reason.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         try:
             connection.connect(path)
+        except PermissionError:
+            raise NoService(f"no permission to use {path}: run this as root or as the service's user") from None
+        except OSError as error:
+            raise NoService(f"no service is running at {path} ({error.strerror or error})") from None
+        try:
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answers:
                 line = answers.readline(MAX_LINE)
-        except PermissionError:
-            raise NoService(f"no permission to use {path}: run this as root or as the service's user") from None
         except TimeoutError:
-            raise NoService(f"the service at {path} did not answer within {timeout:g} s") from None
-        except OSError as error:
-            raise NoService(f"no service is running at {path} ({error.strerror or error})") from None
+            raise NoAnswer(f"the service at {path} did not answer within {timeout:g} s") from None
+        except OSError:
+            line = b""
     if not line.endswith(b"\n"):
-        raise NoService(f"the service at {path} closed the connection without an answer")
+        raise NoAnswer(f"the service at {path} closed the connection without an answer")
     answer = json.loads(line)
     if "error" in answer:
         raise AgiXmppError(answer["error"])

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from agi_xmpp import __version__, cli
+from agi_xmpp.control import NoAnswer
 from agi_xmpp.errors import AgiXmppError
 
 GOOD = '[control]\nsocket = "{0}/control.sock"\n[account.pbx]\njid = "a@example.org"\npassword = "s3cr3t-word"\n'
@@ -192,6 +193,17 @@ def test_send_that_the_service_refuses(config, monkeypatch):
     result = run("send", "-c", config, "pbx", "bob@x.org", "hi")
     assert result.exit_code == 2
     assert "it came back" in result.output
+
+
+def test_send_does_not_send_again_what_the_service_may_have_sent(config, monkeypatch):
+    async def never(*args, **kwargs):
+        raise AssertionError("sent twice")
+
+    monkeypatch.setattr("agi_xmpp.diagnose.send_once", never)
+    answering(monkeypatch, NoAnswer("the service did not answer"))
+    result = run("send", "-c", config, "pbx", "bob@x.org", "hi")
+    assert result.exit_code == 2
+    assert result.output == "agi-xmpp: the service did not answer\n"
 
 
 def test_send_from_an_account_that_is_not_there(config):

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from agi_xmpp.control import ControlServer, NoService, ask
+from agi_xmpp.control import ControlServer, NoAnswer, NoService, ask
 from agi_xmpp.errors import AgiXmppError, ConfigError, UnknownAccount
 
 
@@ -94,7 +94,7 @@ async def test_a_service_that_hangs(tmp_path):
 
     path = str(tmp_path / "s")
     server = await asyncio.start_unix_server(silent, path)
-    with pytest.raises(NoService, match="did not answer"):
+    with pytest.raises(NoAnswer, match="did not answer"):
         await asyncio.to_thread(ask, path, {"do": "status"}, 0.05)
     server.close()
 
@@ -105,6 +105,6 @@ async def test_a_service_that_ends_in_the_middle(tmp_path):
 
     path = str(tmp_path / "s")
     server = await asyncio.start_unix_server(rude, path)
-    with pytest.raises(NoService):
+    with pytest.raises(NoAnswer, match="without an answer"):
         await asyncio.to_thread(ask, path, {"do": "status"})
     server.close()
