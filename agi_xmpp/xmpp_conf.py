@@ -147,7 +147,8 @@ def _header(sections: list[Section], line: str, where: str) -> None:
 def _setting(sections: list[Section], line: str, where: str) -> None:
     match = _SETTING.match(line)
     if match is None:
-        raise ConfigError(f"{where}: {line!r} is no setting")
+        # The first word only: the others may be a password.
+        raise ConfigError(f"{where}: the line that begins with {line.split(maxsplit=1)[0]!r} is no setting")
     if not sections:
         raise ConfigError(f"{where}: {match.group(1)!r} stands before the first [section]")
     sections[-1].settings.append((match.group(1).strip().lower(), match.group(3)))
@@ -233,10 +234,11 @@ def _account(section: Section, general: dict[str, str], notes: list[str]) -> _Ac
 
 
 def _explain(option: str, value: str, section: str, notes: list[str], table: dict[str, str | None]) -> None:
-    if option not in table:
-        notes.append(f"{section}: {option} = {value!r} is no option of res_jabber or res_xmpp; left out")
+    if option not in table:  # without its value: it may be a misspelt secret
+        notes.append(f"{section}: {option} is no option of res_jabber or res_xmpp; left out")
     elif reason := table[option]:
-        notes.append(f"{section}: {option} = {value} left out: {reason}")
+        shown = "…" if option in _SECRETS else value  # the notes go to the screen
+        notes.append(f"{section}: {option} = {shown} left out: {reason}")
 
 
 _PUBSUB = (
@@ -245,6 +247,9 @@ _PUBSUB = (
 _DIALPLAN = "unsolicited messages do not start a dialplan here; a dialplan asks with jabber_receive"
 _GOOGLE = "Google's XMPP service ended in June 2022"
 _PRUNE = "contacts are never removed from the roster by this service"
+
+#: Options whose values are nobody's business.
+_SECRETS = frozenset({"secret", "refresh_token", "oauth_clientid", "oauth_secret"})
 
 #: Options of [general]: None if carried over (see `convert`), else why not.
 _GENERAL: dict[str, str | None] = {

@@ -6,7 +6,7 @@ import pytest
 
 from agi_xmpp.config import load
 from agi_xmpp.errors import ConfigError
-from agi_xmpp.xmpp_conf import _ACCOUNT, _GENERAL, convert, read
+from agi_xmpp.xmpp_conf import _ACCOUNT, _GENERAL, _SECRETS, convert, read
 
 #: As in Asterisk's own sample, with everything in it that the format allows.
 SAMPLE = r"""
@@ -94,7 +94,21 @@ def test_every_option_that_the_original_reads_is_carried_over_or_explained(tmp_p
 @pytest.mark.parametrize("option", sorted(name for name, reason in _ACCOUNT.items() if reason))
 def test_what_is_left_out_is_said(tmp_path, option):
     _, result = account(tmp_path, f"{option}=yes")
-    assert any(f"pbx: {option} = yes left out:" in note for note in result.notes)
+    value = "…" if option in _SECRETS else "yes"
+    assert any(f"pbx: {option} = {value} left out:" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("option", ["oauth_secret", "refresh_token", "secrets", "sercet", "password", "passwd"])
+def test_no_secret_is_told(tmp_path, option):
+    _, result = account(tmp_path, f"{option}=hunter2")
+    assert any(option in note for note in result.notes)
+    assert "hunter2" not in "\n".join(result.notes) + result.toml
+
+
+def test_no_secret_stands_in_the_complaint_about_its_line(tmp_path):
+    with pytest.raises(ConfigError, match="begins with 'secret' is no setting") as caught:
+        account(tmp_path, "secret hunter2")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_an_option_that_never_was_is_said(tmp_path):
