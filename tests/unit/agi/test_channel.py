@@ -229,10 +229,10 @@ async def test_an_argument_that_cannot_be_sent_costs_nothing():
 
 
 async def test_commands_are_logged_at_debug_only(caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="agi_xmpp"):
         await Call(Dialplan()).channel.set_variable("X", "secret")
     assert "secret" not in caplog.text
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="agi_xmpp"):
         await Call(Dialplan()).channel.set_variable("X", "secret")
     assert "secret" in caplog.text
     assert HEADERS["agi_uniqueid"] in caplog.text
