@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def serve(config: Path, uvloop: bool | None) -> None:
         runner.run(run())
 
 
-@main.command()
+@main.command(short_help="Say whether the configuration is right and logins work.")
 @_config
 @click.option("--online", is_flag=True, help="Also log in with every account, under a resource of its own.")
 @_sentences
@@ -95,6 +96,12 @@ def check(config: Path, online: bool) -> None:
 
     script_routes(settings.agi.script)
     for name, account in settings.account.items():
+        if account.ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=account.ca_file)
+            except OSError as error:
+                reason = "it holds no certificate (PEM)" if isinstance(error, ssl.SSLError) else error.strerror
+                raise ConfigError(f"{config}: account.{name}: ca_file {account.ca_file}: {reason}") from None
         rooms = {f'account.{name}.room."{room}"': given for room, given in account.room.items() if given.sources}
         for place, source in {f"account.{name}": account, **rooms}.items():
             try:
@@ -104,6 +111,8 @@ def check(config: Path, online: bool) -> None:
     accounts = ", ".join(settings.account) or "none"
     listen = ", ".join(settings.agi.listen)
     click.echo(f"{config}: well-formed; accounts: {accounts}; FastAGI on port {settings.agi.port} of {listen}")
+    if not settings.account:
+        click.echo(f"{config}: warning: it has no [account.NAME]: every verb will say so")
     for name, account in settings.account.items():
         if account.accept_any_certificate:
             click.echo(
@@ -111,7 +120,7 @@ def check(config: Path, online: bool) -> None:
             )
     if not online:
         return
-    logging.getLogger("agi_xmpp").setLevel(logging.CRITICAL)
+    _no_log()
     from agi_xmpp.diagnose import check_account
 
     async def run() -> list[bool]:
@@ -123,7 +132,7 @@ def check(config: Path, online: bool) -> None:
         sys.exit(1)
 
 
-@main.command(name="import")
+@main.command(name="import", short_help="Turn Asterisk's xmpp.conf or jabber.conf into ours.")
 @click.argument(
     "source", type=click.Path(path_type=Path, exists=True, dir_okay=False), default="/etc/asterisk/xmpp.conf"
 )
@@ -153,12 +162,13 @@ def import_(source: Path, output: Path | None, force: bool) -> None:
             raise ConfigError(f"{output} exists; --force overwrites it") from None
         except OSError as error:
             raise ConfigError(f"{output}: {error.strerror}") from None
-        click.echo(f"wrote {output}; now run: agi-xmpp check -c {output} --online", err=True)
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
+    if output is not None:
+        click.echo(f"wrote {output}; now run: agi-xmpp check -c {output} --online", err=True)
 
 
-@main.command()
+@main.command(short_help="Send a message.")
 @_config
 @click.argument("account")
 @click.argument("jid")
@@ -185,7 +195,7 @@ def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout
         click.echo(answer["id"])
     except NoService as error:
         click.echo(f"agi-xmpp: {error}; logging in to send it", err=True)
-        logging.getLogger("agi_xmpp").setLevel(logging.CRITICAL)
+        _no_log()
         from agi_xmpp.diagnose import send_once
 
         name = names[account.casefold()]
@@ -209,7 +219,7 @@ def status(config: Path, as_json: bool) -> None:
         sys.exit(1)
 
 
-@main.command()
+@main.command(short_help="Make a sample dialplan of a template.")
 @click.argument("name", required=False)
 @click.option("--list", "list_", is_flag=True, help="Show the templates.")
 @click.option("--all", "all_", is_flag=True, help="Render all templates in all formats into the folder that -o names.")
@@ -264,7 +274,7 @@ def render(
         _write(output, samples.render(template, values, format_), force)
 
 
-@main.command()
+@main.command(short_help="Rewrite a dialplan that uses JabberSend and the like.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the new FILE there.")
 @click.option("--in-place", is_flag=True, help="Write over FILE, and over what it includes; keep copies (*.bak).")
@@ -305,7 +315,7 @@ def migrate(
             click.echo(files.difference(outcome).encode("utf-8", "surrogateescape"), nl=False)
 
 
-@main.command()
+@main.command(short_help="Print what makes a shell complete our commands.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print what makes SHELL complete our commands: eval "$(agi-xmpp completion bash)"."""
@@ -370,6 +380,12 @@ def _log_to_stderr(level: str) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("agi_xmpp").setLevel(level.upper())
+
+
+def _no_log() -> None:
+    """The command's own sentences say it all: neither our log lines nor the library's stand between them."""
+    for name in ("agi_xmpp", "aioxmpp"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class _JournalFormatter(logging.Formatter):

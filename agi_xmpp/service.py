@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import signal
@@ -72,7 +73,9 @@ class Service:
         except OSError as error:
             if self._control is not None:
                 await self._control.stop()
-            raise ConfigError(f"agi: cannot listen on {_addresses(self.settings)}: {error.strerror or error}") from None
+            advice = "; ss -ltnp shows which program has it" if error.errno == errno.EADDRINUSE else ""
+            reason = f"{error.strerror or error}{advice}"
+            raise ConfigError(f"agi: cannot listen on {_addresses(self.settings)}: {reason}") from None
         self._listening = _addresses(self.settings, self.ports)
         log.info("agi-xmpp %s serves agi://%s", __version__, self._listening)
         for session in self.accounts:

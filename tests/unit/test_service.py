@@ -85,7 +85,7 @@ async def test_a_port_that_is_taken(made):
         taken.listen()
         service = make()
         service._agi.settings = service._agi.settings.model_copy(update={"port": taken.getsockname()[1]})
-        with pytest.raises(ConfigError, match="cannot listen on"):
+        with pytest.raises(ConfigError, match=r"cannot listen on .*ss -ltnp shows which"):
             await service.start()
     assert log == []
     assert service._control is not None
