@@ -50,6 +50,7 @@ class Service:
 
     def __init__(self, settings: Settings, path: Path, make_session: MakeSession = ClientSession) -> None:
         self.settings = settings
+        self._fixed = _fixed(settings)
         self.path = path
         self._make_session = make_session
         self._started = time.time()
@@ -146,7 +147,7 @@ class Service:
         }
         # What can be wrong with the new file has been found by now: from here on it is in force.
         self.settings = new
-        if _fixed(new) != _fixed(old):
+        if _fixed(new) != self._fixed:
             log.warning("reload: agi.listen, agi.port, agi.backlog and control.socket change with a restart only")
         logging.getLogger("agi_xmpp").setLevel(new.log.level.upper())
         self._agi.settings = new.agi

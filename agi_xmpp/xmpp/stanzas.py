@@ -143,13 +143,17 @@ def show(presence: Any) -> Show:
     return _SHOWS.get(presence.show.value, Show.ONLINE)
 
 
+#: What a condition means for the sender where its name does not say it (RFC 6121 section 8.5, XEP-0191).
+_MEANINGS = {"service-unavailable": "no such user, or offline with nothing kept for them, or they block us"}
+
+
 def bounce(message: Any) -> Bounce:
     """Return why a message of type error came back."""
     error = message.error
     if error is None:
         return Bounce("undefined-condition", "the message came back without a reason")
     condition = str(error.condition.value[1])
-    words = " ".join((error.text or "").split())
+    words = " ".join((error.text or "").split()) or _MEANINGS.get(condition, "")
     return Bounce(condition, f"the message came back: {condition}" + (f" ({words})" if words else ""))
 
 

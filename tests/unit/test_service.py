@@ -129,6 +129,10 @@ async def test_reload_says_what_needs_a_restart(made, caplog):
     await service.reload()
     assert "change with a restart only" in caplog.text
     assert service._agi.settings.max_sessions == 7
+    caplog.clear()
+    write(TEXT.format("pbx", "a@example.org", "old"))  # as it runs
+    await service.reload()
+    assert "restart" not in caplog.text
     await service.stop()
 
 

@@ -92,6 +92,12 @@ def test_who_sends_without_an_address_is_our_own_server() -> None:
             "item-not-found",
             "the message came back: item-not-found",
         ),
+        (
+            "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
+            "service-unavailable",
+            "the message came back: service-unavailable "
+            "(no such user, or offline with nothing kept for them, or they block us)",
+        ),
         ("", "undefined-condition", "the message came back without a reason"),
         ("<error/>", "undefined-condition", "the message came back without a reason"),
     ],
