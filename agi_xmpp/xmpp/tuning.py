@@ -7,6 +7,7 @@ and has a test in tests/unit/xmpp/test_tuning.py that fails if the library behav
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import aioxmpp
@@ -17,6 +18,10 @@ import aioxmpp.xml
 from aioxmpp import xso
 
 _PREPARATIONS = ("nodeprep", "nameprep", "resourceprep")
+
+#: Characters of one part of an address that are worth preparing. It may have 1023 bytes when it is prepared (RFC 7622
+#: section 3), and preparing takes some characters away.
+_LONGEST_PART = 3 * 1023
 
 
 @functools.cache
@@ -36,11 +41,26 @@ def apply() -> None:
 def _cache_pure_functions() -> None:
     """Halve the CPU time of a stanza: 70 % of receiving is stringprep of the same few addresses.
 
-    The sizes bound the memory to a few MB whatever a flood of addresses does.
+    The sizes, and the limit to what is prepared at all, bound the memory to some MB whatever a flood of addresses does.
     """
     for name in _PREPARATIONS:
-        setattr(aioxmpp.structs, name, functools.lru_cache(8192)(getattr(aioxmpp.structs, name)))
+        setattr(aioxmpp.structs, name, functools.lru_cache(8192)(_within_limits(getattr(aioxmpp.structs, name))))
     aioxmpp.xml.xmlValidateNameValue_str = functools.lru_cache(2048)(aioxmpp.xml.xmlValidateNameValue_str)
+
+
+def _within_limits(prepare: Callable[..., str]) -> Callable[..., str]:
+    """Refuse what can be no part of an address before it costs anything.
+
+    The library looks at the length of what it has prepared: half a second for an address of 200 KB, which anybody can
+    write into a stanza where no server looks.
+    """
+
+    def limited(text: str, *args: Any, **kwargs: Any) -> str:
+        if len(text) > _LONGEST_PART:
+            raise ValueError(f"a part of an address has {len(text)} characters")
+        return prepare(text, *args, **kwargs)
+
+    return limited
 
 
 def _keep_message(self: Any, descriptor: Any, ev_args: Any, exc_info: Any) -> bool:

@@ -39,6 +39,17 @@ def test_the_pure_functions_are_cached_once() -> None:
     assert aioxmpp.structs.nodeprep.cache_info().hits == before + 1
 
 
+@pytest.mark.parametrize("address", ["{}@example.org", "{}.example.org", "example.org/{}"])
+def test_what_is_too_long_for_an_address_is_neither_prepared_nor_kept(address: str) -> None:
+    caches = [getattr(aioxmpp.structs, name) for name in ("nodeprep", "nameprep", "resourceprep")]
+    for cache in caches:
+        cache.cache_clear()
+    with pytest.raises(ValueError, match="a part of an address has 2000"):
+        aioxmpp.JID.fromstr(address.format("a" * 200_000))
+    assert all(cache.cache_info().currsize <= 1 for cache in caches)
+    assert aioxmpp.JID.fromstr(address.format("a" * 1000))
+
+
 def test_a_cache_does_not_make_a_bad_address_good() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="invalid unicode codepoint"):
