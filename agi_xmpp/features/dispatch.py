@@ -86,6 +86,11 @@ class Dispatcher:
             await self._fail(call, dialplan_status(error), str(error))
             await channel.verbose(f"agi-xmpp: {verb.name}: {error}")
         except asyncio.CancelledError:
+            # Cancelled from outside: the service stops (and the dialplan goes on), or the time after a hangup is over.
+            with contextlib.suppress(AgiError):
+                await self._fail(
+                    call, "ERROR", "the caller hung up" if channel.hung_up else "agi-xmpp is being stopped"
+                )
             raise
         except Exception:
             # The cause goes to the log, with a traceback, from the server; a dialplan gets no internals.

@@ -8,6 +8,9 @@ from agi_xmpp.features.verb import Call, Verb
 #: Seconds that a caller may hear nothing while we wait for the server. A session that just reconnects needs 1 to 2.
 TIMEOUT = 5.0
 
+#: Seconds for which ``?wait=none`` keeps a text that cannot be sent at once.
+QUEUE_TIME = 300.0
+
 
 async def run(call: Call) -> None:
     """Send the text and tell how far it got.
@@ -17,12 +20,12 @@ async def run(call: Call) -> None:
     """
     wait = call.choice("wait", ("sent", "delivered", "none"))
     timeout = call.seconds("timeout", TIMEOUT)
-    queue = call.seconds("queue", 0.0)
+    queue = call.seconds("queue", QUEUE_TIME if wait == "none" else 0.0)
     to = call.arguments[1]
     text = await call.text(2)
     session = call.session
     if wait == "none":
-        await _done(call, "QUEUED", session.queue_message(to, text, thread=call.thread, max_age=queue or 300.0))
+        await _done(call, "QUEUED", session.queue_message(to, text, thread=call.thread, max_age=queue))
         return
     try:
         message_id = await session.send_message(

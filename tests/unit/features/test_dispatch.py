@@ -59,6 +59,18 @@ async def test_the_first_thing_is_a_pessimistic_status(verb):
         await task
 
 
+async def test_a_stop_of_the_service_is_told(caplog):
+    session = FakeSession(receive_message=FOREVER)
+    channel = FakeChannel("jabber_receive", ("pbx", "bob@x.org"))
+    task = asyncio.ensure_future(dispatcher(session)(channel))  # type: ignore[arg-type]
+    await session.waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert channel.variables["JABBER_RECEIVE_STATUS"] == "ERROR"
+    assert channel.variables["JABBER_ERROR"] == "agi-xmpp is being stopped"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
