@@ -350,8 +350,8 @@ def _print_status(answer: dict[str, Any]) -> None:
         if account["error"]:
             click.echo(f"  {account['error']}")
         click.echo(
-            f"  {account['connects']} logins, {account['sent']} sent, {account['received']} received,"
-            f" {account['unclaimed']} unclaimed, {account['waiting']} calls waiting"
+            f"  logins: {account['connects']}; messages: {account['sent']} sent, {account['received']} received,"
+            f" {account['unclaimed']} unclaimed; calls that wait: {account['waiting']}"
         )
         for room in account["rooms"]:
             click.echo(f"  {room['room']}: {room['state']} as {room['nick']}, {room['error'] or _people(room)}")

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class Service:
         """Let calls end, send what is queued, log out."""
         log.info("stopping; %d calls are served", self._agi.stats.open)
         await self._agi.stop()
-        await asyncio.gather(*(session.stop() for session in self.accounts))
+        await _stop(self.accounts)
         if self._control is not None:
             await self._control.stop()
         log.info("stopped")
@@ -158,7 +158,7 @@ class Service:
                 ending.append(self.accounts.remove(name))
             self.accounts.add(name, session)  # from now on verbs wait for the new login
         # The server knows one login for each resource: the old one has to end first.
-        await asyncio.gather(*(session.stop() for session in ending))
+        await _stop(ending)
         for session in fresh.values():
             await session.start()
         for names, what in ((gone, "removed"), (fresh, "logs in anew")):
@@ -195,6 +195,16 @@ class Service:
         if receipt:
             await session.delivered(message_id, timeout)
         return {"id": message_id}
+
+
+async def _stop(sessions: Iterable[Session]) -> None:
+    """Stop sessions side by side; one that fails must keep nothing else from its end."""
+    sessions = list(sessions)
+    for session, result in zip(
+        sessions, await asyncio.gather(*(session.stop() for session in sessions), return_exceptions=True), strict=True
+    ):
+        if isinstance(result, Exception):
+            log.error("account %s: its end failed: %r", session.account, result, exc_info=result)
 
 
 def notify(state: str) -> None:

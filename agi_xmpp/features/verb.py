@@ -122,11 +122,11 @@ class Call:
             if name not in self.verb.options:
                 near = difflib.get_close_matches(name, self.verb.options, n=1, cutoff=0.5)
                 advice = f"did you mean {near[0]}?" if near else f"options: {', '.join(sorted(self.verb.options))}"
-                raise UsageError(f"{self.verb.name} has no option {name!r}; {advice}")
+                raise UsageError(f"there is no option {name!r}; {advice}")
         needed = self.verb.arguments - (1 if "var" in self.options else 0)
         most = self.verb.max_arguments
         if len(self.arguments) < needed or (most is not None and len(self.arguments) > most):
-            raise UsageError(f"{self.verb.name} got {len(self.arguments)} arguments; it is written {self.verb.usage}")
+            raise UsageError(f"got {len(self.arguments)} arguments; it is written {self.verb.usage}")
 
     @property
     def session(self) -> Session:

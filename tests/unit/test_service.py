@@ -136,6 +136,21 @@ async def test_reload_says_what_needs_a_restart(made, caplog):
     await service.stop()
 
 
+async def test_a_session_that_fails_at_its_end_keeps_nothing_from_ending(made, monkeypatch, caplog):
+    make, _, _ = made
+    service = make()
+    await service.start()
+
+    async def fail(self, timeout=5.0):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Session, "stop", fail)
+    await service.stop()
+    assert "account pbx: its end failed" in caplog.text
+    assert service._control is not None
+    assert not service._control.path.exists()
+
+
 async def test_signals(made):
     make, log, write = made
     service = make()
