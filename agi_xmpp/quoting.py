@@ -26,13 +26,15 @@ from typing import Final
 LINE_BYTES: Final[Mapping[str, int]] = {"conf": 8190, "ael": 1900}
 #: Longest text in characters: some 4 KB where each is 4 bytes long, half of the line that Asterisk reads (8 KB).
 MAX_TEXT: Final = 1000
-#: Longest label of a choice in characters, as `features.menu` has it.
+#: Longest label of a choice in characters; clients put it on a button.
 MAX_LABEL: Final = 200
+#: More choices than this are no menu that anybody reads while a caller waits.
+MAX_CHOICES: Final = 20
 #: Longest context. Asterisk allows 79 characters (AST_MAX_CONTEXT); templates append a word for a second context.
 MAX_CONTEXT: Final = 60
 #: Longest extension: AST_MAX_EXTENSION less the terminating byte.
 MAX_EXTENSION: Final = 79
-#: Longest time in seconds: a day, as the verbs have it.
+#: Longest time in seconds that a verb may be asked to wait: a day; longer is a mistyped number.
 MAX_SECONDS: Final = 86_400
 #: Longest Jabber ID in characters: three parts of 1023 bytes (RFC 7622 section 3) would not fit into a line.
 MAX_JID: Final = 500

@@ -21,7 +21,7 @@ from typing import Any, Final
 import jinja2
 
 from agi_xmpp.errors import RenderError
-from agi_xmpp.quoting import LINE_BYTES, PLACES, TYPES, Quoted, Value, check
+from agi_xmpp.quoting import LINE_BYTES, MAX_CHOICES, PLACES, TYPES, Quoted, Value, check
 
 #: The formats, and what begins a comment in each.
 FORMATS: Final[Mapping[str, str]] = {"conf": ";", "ael": "//"}
@@ -43,7 +43,7 @@ COMPOSITES: Final[Mapping[str, tuple[re.Pattern[str], Mapping[str, str]]]] = {
 }
 
 #: Most items of a list; as many as `jabber_ask` has choices.
-MAX_ITEMS: Final = 20
+MAX_ITEMS: Final = MAX_CHOICES
 
 #: What a template sees of a variable: a value, a list of them or of parts, or the plain word of a choice.
 Item = Value | Mapping[str, Value]

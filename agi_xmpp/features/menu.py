@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agi_xmpp.errors import UsageError
+from agi_xmpp.quoting import MAX_CHOICES, MAX_LABEL
 
-#: More choices than this are no menu that anybody reads while a caller waits.
-MAX_CHOICES = 20
-#: Longest key and label in characters; clients put them on buttons.
-MAX_KEY, MAX_LABEL = 20, 200
+#: Longest key in characters; people type it, and clients put it on a button.
+MAX_KEY = 20
 
 _CHOICE = re.compile(r"\s*([^\s=&,]+)\s*=\s*(.*)", re.DOTALL)
 #: An answer may carry what people put behind a number: "1.", "1)", "1 - forward to cell".

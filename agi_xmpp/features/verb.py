@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 
 from agi_xmpp.agi.channel import Channel
 from agi_xmpp.errors import BadText, UnknownAccount, UsageError
+from agi_xmpp.quoting import MAX_SECONDS
 from agi_xmpp.xmpp.model import Session
-
-#: Longest time that a verb may be asked to wait, in seconds. A day: longer is a mistyped number.
-MAX_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +195,7 @@ def parse_seconds(text: str, what: str, *, zero: bool = False) -> float:
         raise UsageError(f"{what}={number}: must be a number of seconds")
     value = float(number)
     if value > MAX_SECONDS:
-        raise UsageError(f"{what}={number}: at most {MAX_SECONDS:.0f} seconds")
+        raise UsageError(f"{what}={number}: at most {MAX_SECONDS} seconds")
     if value == 0 and not zero:
         raise UsageError(f"{what}={number}: must be more than 0 seconds")
     return value

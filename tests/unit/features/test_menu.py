@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agi_xmpp.errors import UsageError
-from agi_xmpp.features.menu import MAX_CHOICES, MAX_KEY, MAX_LABEL, parse
+from agi_xmpp.features.menu import MAX_KEY, parse
+from agi_xmpp.quoting import MAX_CHOICES, MAX_LABEL
 
 MENU = parse(
     ("Call from Ann", " where to?", "1=Forward to cell", "2=Forward to desk", "3=Voicemail", "x=Reject, politely")

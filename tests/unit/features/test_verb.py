@@ -6,7 +6,8 @@ import pytest
 
 from agi_xmpp.errors import UnknownAccount, UsageError
 from agi_xmpp.features import VERBS
-from agi_xmpp.features.verb import MAX_SECONDS, Accounts, fold, parse_seconds
+from agi_xmpp.features.verb import Accounts, fold, parse_seconds
+from agi_xmpp.quoting import MAX_SECONDS
 from tests.unit.features.fakes import FakeSession
 
 

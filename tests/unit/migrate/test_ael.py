@@ -16,22 +16,6 @@ PLAIN = [fragment.before for fragment in FRAGMENTS if fragment.before == fragmen
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS, ids=str)
-def test_a_fragment_becomes_what_is_written_beside_it(fragment):
-    outcome = migrated("ael", fragment.before)
-    assert outcome.after == fragment.after
-    found = [f"{remark.line}: {remark.text}" for remark in outcome.remarks]
-    assert [text[: len(wanted)] for text, wanted in zip(found, fragment.remarks, strict=True)] == list(fragment.remarks)
-    assert bool(outcome.changes) is (fragment.before != fragment.after)
-
-
-@pytest.mark.parametrize("fragment", FRAGMENTS, ids=str)
-def test_a_fragment_is_migrated_once(fragment):
-    again = migrated("ael", fragment.after)
-    assert again.after == fragment.after
-    assert again.changes == []
-
-
-@pytest.mark.parametrize("fragment", FRAGMENTS, ids=str)
 def test_line_ends_are_kept(fragment):
     if "line two" in fragment.before:
         return  # there the line end is a part of the text

@@ -41,22 +41,6 @@ NOISE = st.text(st.characters(exclude_categories=()), max_size=30)
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS, ids=str)
-def test_a_fragment_becomes_what_is_written_beside_it(fragment):
-    outcome = migrated("conf", fragment.before)
-    assert outcome.after == fragment.after
-    found = [f"{remark.line}: {remark.text}" for remark in outcome.remarks]
-    assert [text[: len(wanted)] for text, wanted in zip(found, fragment.remarks, strict=True)] == list(fragment.remarks)
-    assert bool(outcome.changes) is (fragment.before != fragment.after)
-
-
-@pytest.mark.parametrize("fragment", FRAGMENTS, ids=str)
-def test_a_fragment_is_migrated_once(fragment):
-    again = migrated("conf", fragment.after)
-    assert again.after == fragment.after
-    assert again.changes == []
-
-
-@pytest.mark.parametrize("fragment", FRAGMENTS, ids=str)
 def test_line_ends_and_the_lack_of_the_last_one_are_kept(fragment):
     windows = fragment.before.replace("\n", "\r\n").removesuffix("\r\n")
     assert migrated("conf", windows).after == fragment.after.replace("\n", "\r\n").removesuffix("\r\n")
