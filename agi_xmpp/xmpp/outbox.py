@@ -179,11 +179,6 @@ class Queue:
         """True if nothing more can be taken."""
         return self._count >= self._limit
 
-    @property
-    def contacts(self) -> list[Jid]:
-        """Those that a message waits for, bare."""
-        return list(self._lines)
-
     def put(self, message: Queued) -> None:
         """Take a message; the caller has looked at `is_full`."""
         self._lines.setdefault(message.to.bare, deque()).append(message)
