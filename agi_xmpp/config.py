@@ -237,6 +237,174 @@ class AccountSettings(_PasswordSource):
         return self
 
 
+class AmiSettings(_PasswordSource):
+    """``[ami]``: the manager connection to Asterisk (AMI), which the phone protocol needs.
+
+    Attributes:
+        host: Asterisk's.
+        port: TCP port (``port`` or ``tlsbindaddr`` in manager.conf).
+        username: the section of manager.conf; docs/admin.md shows one with the least privileges.
+        password, password_file, password_env, password_command: the user's ``secret``; exactly one of them.
+        tls: ``direct`` (``tlsenable = yes`` in manager.conf) or ``none``. The password is never sent in clear
+            (challenge and response, MD5), but who calls whom would be.
+        ca_file: certificates to trust besides the system's.
+        accept_any_certificate: no check at all. Whoever controls the network between then controls the calls.
+        accept_unencrypted: allow ``tls = "none"`` towards another machine.
+        connect_timeout: seconds for connecting and logging in.
+        action_timeout: seconds for Asterisk to answer an action.
+        keepalive: seconds of silence before we ask Asterisk whether it is there.
+        keepalive_timeout: seconds for its answer; then the connection counts as dead.
+        retry_max: seconds between attempts at the most.
+        login_retry: seconds between attempts after Asterisk refused our login.
+    """
+
+    host: Host = "127.0.0.1"
+    port: Port = 5038
+    username: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\r\n\0]+$")]
+    tls: Literal["none", "direct"] = "none"
+    ca_file: Path | None = None
+    accept_any_certificate: bool = False
+    accept_unencrypted: bool = False
+    connect_timeout: Annotated[float, Field(ge=1, le=600)] = 10.0
+    action_timeout: Annotated[float, Field(ge=1, le=600)] = 5.0
+    keepalive: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    keepalive_timeout: Annotated[float, Field(ge=1, le=600)] = 10.0
+    retry_max: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    login_retry: Annotated[float, Field(ge=1, le=86400)] = 60.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AmiSettings:
+        if len(self.sources) != 1:
+            raise ValueError(
+                "needs exactly one of password, password_file, password_env and password_command"
+                + (f", not {' and '.join(self.sources)}" if self.sources else "")
+            )
+        if self.tls == "none" and not self.accept_unencrypted and not is_loopback(self.host):
+            raise ValueError(
+                'tls = "none" towards another machine lets the network read who calls whom:'
+                ' use tls = "direct", or say accept_unencrypted = true'
+            )
+        if self.accept_any_certificate and self.ca_file is not None:
+            raise ValueError("ca_file has no effect beside accept_any_certificate = true: take one of them away")
+        return self
+
+
+#: A device as Asterisk writes it in dialplans and in front of a channel's number: ``PJSIP/101``.
+Device = Annotated[str, StringConstraints(max_length=80, pattern=r"^[A-Za-z][A-Za-z0-9]*/[^\s,;&|/()\x00-\x1f]+$")]
+
+#: What can be dialled as it stands: the characters of `Extension` and nothing else reach Asterisk.
+Extension = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z*#+._-]{1,64}$")]
+
+#: A pattern of numbers as in extensions.conf: ``_NXX``, ``_+49X.``, ``_[1-5]XX``, or a number without the underscore.
+DialPattern = Annotated[
+    str, StringConstraints(max_length=80, pattern=r"^(_[0-9A-Za-z*#+XZN._!\[\]-]+|[0-9A-Za-z*#+._-]+)$")
+]
+
+
+class PhoneUser(_Section):
+    """``[phone.user."alice@example.org"]``: somebody with a phone. The key is the whole bare JID.
+
+    Attributes:
+        devices: their phones; the first one rings when they dial from chat.
+        extension: what others dial to reach them; the part of the first device behind the ``/`` if empty.
+        name: for lists and commands; the part of the JID before the ``@`` if empty.
+        dial: what they may dial besides the extensions of other users, instead of ``phone.dial``.
+        notes: tell them in chat who calls, one message a call. They can change it by the command ``notes``.
+    """
+
+    devices: Annotated[list[Device], Field(min_length=1, max_length=20)]
+    extension: Extension | Literal[""] = ""
+    name: Annotated[str, StringConstraints(max_length=200)] = ""
+    dial: list[DialPattern] | None = None
+    notes: bool = False
+
+
+class BookSettings(_Section):
+    """``[phone.book]``: where the names behind numbers come from.
+
+    Attributes:
+        country: two letters (ISO 3166); numbers without a country code are read as of there.
+        files: ``.csv`` (with a line of headings) or ``.toml``; read again when they change.
+        command: a list of words, no shell; it gets the number as its last argument, and prints ``name``, ``company``,
+            ``link`` and ``avatar`` as JSON.
+        ldap: address of a directory, ``ldaps://…`` or ``ldap://…`` (then with STARTTLS, except towards this machine).
+        ldap_base: where to search.
+        ldap_filter: ``{number}`` stands for the number, ``{e164}`` for its international form.
+        ldap_user, ldap_password_file: whom to bind as; nobody if empty.
+        ldap_ca_file: certificates to trust besides the system's.
+        timeout: seconds that a look-up may take; the phone rings meanwhile, and is told of without a name after them.
+        cache: seconds for which an answer of the command or the directory holds; unknown numbers, too.
+        cache_limit: answers kept.
+    """
+
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | Literal[""] = ""
+    files: list[Path] = []
+    command: list[str] = []
+    ldap: Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/]+$")] | Literal[""] = ""
+    ldap_base: str = ""
+    ldap_filter: str = "(|(telephoneNumber={number})(telephoneNumber={e164})(mobile={number})(mobile={e164}))"
+    ldap_user: str = ""
+    ldap_password_file: Path | None = None
+    ldap_ca_file: Path | None = None
+    timeout: Annotated[float, Field(gt=0, le=10)] = 1.0
+    cache: Annotated[float, Field(ge=0, le=604_800)] = 3600.0
+    cache_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+
+
+class PhoneSettings(_Section):
+    """``[phone]``: the phone protocol: screen pop, click to dial, on-the-phone presence. Needs ``[ami]``.
+
+    Attributes:
+        account: the account that serves it.
+        context: of the dialplan, where what is dialled or forwarded to is looked up. Nothing else is ever dialled.
+        dial: what everybody may dial besides the extensions of other users: patterns as in extensions.conf. Numbers
+            that cost money belong here only if everybody in the user map may spend it.
+        ring_time: seconds that the own phone rings after a click to dial.
+        variables: channel variables of a call by click to dial, such as a header that makes the phone pick up by itself
+            (``"PJSIP_HEADER(add,Alert-Info)" = "<http://localhost>;info=alert-autoanswer"``).
+        lost_after: seconds without Asterisk after which all its calls count as ended.
+        on_phone: the status text of somebody on the phone. Spark shows its icon only for its own language's text.
+        contacts: show each user's phone as a contact (``alice@phone.example.org``); for a component only.
+        activity: publish "on the phone" as the users' activity (XEP-0108), where the server lets a component do so.
+        presence_state: tell Asterisk when somebody is away or not to be disturbed (``CustomPresence:alice``).
+        pause_queues: pause the user's devices in all queues while they are away or not to be disturbed.
+        book: the phone book.
+        user: the people by their bare JID.
+    """
+
+    account: str
+    context: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._-]{1,79}$")]
+    dial: list[DialPattern] = []
+    ring_time: Annotated[float, Field(ge=1, le=600)] = 30.0
+    variables: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w(),.-]*$")], str] = {}
+    lost_after: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    on_phone: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "On the phone"
+    contacts: bool = True
+    activity: bool = True
+    presence_state: bool = False
+    pause_queues: bool = False
+    book: BookSettings = BookSettings()
+    user: dict[str, PhoneUser] = {}
+
+    @field_validator("user")
+    @classmethod
+    def _plausible_users(cls, value: dict[str, PhoneUser]) -> dict[str, PhoneUser]:
+        for text in value:
+            if not re.fullmatch(r"[^\s@/]+@[^\s@/]+", text):
+                raise ValueError(f"{text!r} is not a bare Jabber ID such as alice@example.org")
+        return value
+
+
+class StateSettings(_Section):
+    """``[state]``: what is kept over a restart.
+
+    Attributes:
+        directory: where; "" keeps nothing: after a restart somebody's chat client may show "on the phone" too long.
+    """
+
+    directory: str = "/var/lib/agi-xmpp"
+
+
 #: Passwords of our own documents: whoever leaves one in place has not finished the set-up.
 EXAMPLE_PASSWORDS = frozenset({"change-me", "changeme", "secret"})
 
@@ -269,6 +437,9 @@ class Settings(_Section):
 
     agi: AgiSettings = AgiSettings()
     account: dict[AccountName, AccountSettings] = {}
+    ami: AmiSettings | None = None
+    phone: PhoneSettings | None = None
+    state: StateSettings = StateSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
 

@@ -15,6 +15,12 @@ The tree::
     │   ├── AgiArgumentError   we were about to send something AGI cannot carry; nothing was sent
     │   ├── AgiTimeout         no reply to a command within its deadline; the session is over
     │   └── AgiCommandError    Asterisk refused a command (510, 511, 520)
+    ├── AmiError               the manager connection to Asterisk
+    │   ├── AmiNotConnected    no usable connection within the time given; nothing was done
+    │   ├── AmiRefused         Asterisk refused an action, or our login; nothing was done
+    │   ├── AmiUnknown         the connection broke, or time ran out, before the answer: it may have been done
+    │   ├── AmiArgumentError   we were about to send something AMI cannot carry; nothing was sent
+    │   └── AmiProtocolError   whoever answers there does not speak AMI; the connection is over
     └── XmppError              the XMPP session
         ├── NotConnected       no usable session within the time given; nothing was sent
         ├── NotConfirmed       sent, but the connection broke before the server acknowledged: it may have arrived
@@ -89,6 +95,30 @@ class AgiCommandError(AgiError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class AmiError(AgiXmppError):
+    """The manager connection to Asterisk could not do what was asked."""
+
+
+class AmiNotConnected(AmiError):
+    """There was no usable connection within the time given. Nothing was done."""
+
+
+class AmiRefused(AmiError):
+    """Asterisk refused an action or our login. Nothing was done; the text is Asterisk's own ``Message``."""
+
+
+class AmiUnknown(AmiError):
+    """The connection broke, or time ran out, before the answer came: the action may have been carried out or not."""
+
+
+class AmiArgumentError(AmiError, ValueError):
+    """An action cannot be sent as it stands (CR, LF, NUL, too long, too many headers). Nothing was sent."""
+
+
+class AmiProtocolError(AmiError):
+    """The peer does not speak AMI, or breaks its rules; the connection must end."""
 
 
 class XmppError(AgiXmppError):

@@ -9,9 +9,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agi_xmpp.errors import Bounced
+
+if TYPE_CHECKING:
+    from agi_xmpp.xmpp.phone_model import PhoneHost, PhonePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +100,13 @@ class Extras:
         buttons: ways to answer it. With any, we also ask to be told when it has been seen (XEP-0333).
         replaces: the id of the message to the same contact that it corrects (XEP-0308), or "".
         expects_answer: what comes back in its thread is for `Session.receive_message`.
+        link: an address that belongs to it (XEP-0066), or "".
     """
 
     buttons: tuple[Button, ...] = ()
     replaces: str = ""
     expects_answer: bool = True
+    link: str = ""
 
 
 #: Nothing besides the text.
@@ -123,17 +128,21 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A question of a form: one of several options (XEP-0004, ``list-single``).
+    """A question of a form (XEP-0004): one of several options (``list-single``), or any text (``text-single``).
 
     Attributes:
         var: its name in the reply.
         label: what is shown.
-        options: value and label of each.
+        options: value and label of each; none for a text.
+        value: what is filled in beforehand.
+        required: it cannot be left empty.
     """
 
     var: str
     label: str
-    options: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str], ...] = ()
+    value: str = ""
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,7 @@ class CommandResult:
 class Guest(Protocol):
     """A feature that lives on a session: it sees messages before the inbox does, and offers commands.
 
-    All methods are called in the session's task: none may block.
+    All methods are called in the session's task: none but `execute` may take time.
     """
 
     def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:
@@ -185,8 +194,11 @@ class Guest(Protocol):
     def commands(self, who: Jid) -> Sequence[Command]:
         """Return the commands that ``who`` may execute and find in a list."""
 
-    def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
-        """Execute a command.
+    def presence_changed(self, who: Jid, presence: Presence) -> None:
+        """The best presence of a contact (bare JID) may have changed."""
+
+    async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
+        """Execute a command. It may take a moment; whoever waits for it is a client with a spinning wheel.
 
         Args:
             who: full JID.
@@ -312,7 +324,7 @@ class SessionInfo:
 
 
 class Session(Protocol):
-    """One account's conversation with the XMPP network, be it a client login or (later) a component.
+    """One account's conversation with the XMPP network, be it a client login or a component (XEP-0114).
 
     All timeouts are seconds. JIDs are given as text and prepared here; `BadJid` says what is wrong with one.
     """
@@ -440,6 +452,12 @@ class Session(Protocol):
 
         Args:
             make: its class: called with the session.
+        """
+
+    def serve_phones(self, host: PhoneHost) -> PhonePort:
+        """Answer the phone protocol from now on, with ``host`` as the one who knows the phones.
+
+        Offered in service discovery; phone actions, subscriptions to phone contacts and their probes go to ``host``.
         """
 
     async def join_room(self, room: str, nick: str = "", *, password: str = "", timeout: float = 10.0) -> RoomEntry:

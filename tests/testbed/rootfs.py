@@ -30,13 +30,14 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         *("asterisk", "asterisk-modules", "asterisk-core-sounds-en-gsm"),
         *("prosody", "lua-sec", "lua-event", "lua-unbound"),
         "ejabberd",
-        *("profanity", "sip-tester"),
+        *("profanity", "sip-tester", "baresip-core"),
+        "slapd",
         *("python3", "python3-venv"),
     ),
     "bullseye": ("asterisk", "asterisk-modules", "asterisk-core-sounds-en-gsm"),
 }
 #: Packages whose versions `Rootfs.versions` tells, in this order.
-_SHOWN = ("asterisk", "prosody", "ejabberd", "profanity", "sip-tester", "python")
+_SHOWN = ("asterisk", "prosody", "ejabberd", "profanity", "sip-tester", "baresip-core", "slapd", "python")
 #: How a built tree looks; a change of what `_fill` does counts this up, so that older trees are not reused.
 LAYOUT = 1
 #: Bytes that a build needs at its peak: the tree and the downloaded packages.

@@ -1,0 +1,1 @@
+"""Us to Asterisk: the manager interface (AMI), and the calls that its events tell of."""
