@@ -260,7 +260,7 @@ class AmiSettings(_PasswordSource):
 
     host: Host = "127.0.0.1"
     port: Port = 5038
-    username: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\r\n\0]+$")]
+    username: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\r\n\x00]+$")]
     tls: Literal["none", "direct"] = "none"
     ca_file: Path | None = None
     accept_any_certificate: bool = False
