@@ -20,9 +20,9 @@ from aioxmpp import errors, nonza, protocol, security_layer
 
 from agi_xmpp.config import AccountSettings, is_loopback
 from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
+from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp import failures, srv
 from agi_xmpp.xmpp.model import Jid
-from agi_xmpp.xmpp.pace import Pace
 from agi_xmpp.xmpp.transport import Bridge, Stream
 
 log = logging.getLogger("agi_xmpp.xmpp.connector")

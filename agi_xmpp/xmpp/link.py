@@ -28,11 +28,11 @@ from aioxmpp.stream import StanzaState
 from agi_xmpp import __version__
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import LoginFailed, NotConnected, XmppError
+from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp import failures, tuning
 from agi_xmpp.xmpp.connector import Connector, security
 from agi_xmpp.xmpp.jid import inward, outward
 from agi_xmpp.xmpp.model import Jid, SessionState
-from agi_xmpp.xmpp.pace import Pace
 
 log = logging.getLogger("agi_xmpp.xmpp")
 

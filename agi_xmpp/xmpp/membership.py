@@ -18,11 +18,11 @@ from aioxmpp.errors import ErroneousStanza, XMPPError
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import AgiXmppError, BadText, Bounced, NotConfirmed, NotConnected, NotInRoom
+from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp import room_stanzas, stanzas
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.link import Delivery, Outcome
 from agi_xmpp.xmpp.model import Jid, RoomInfo
-from agi_xmpp.xmpp.pace import Pace
 from agi_xmpp.xmpp.room import (
     FINAL,
     Entered,

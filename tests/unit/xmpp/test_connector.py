@@ -18,9 +18,9 @@ from aioxmpp import errors
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
+from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp.connector import Connector, security
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.pace import Pace
 from agi_xmpp.xmpp.session import ClientSession
 from agi_xmpp.xmpp.srv import NoService, Target
 from tests.unit.xmpp.conftest import server_context

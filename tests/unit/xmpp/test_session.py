@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agi_xmpp import pace
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import (
     BadJid,
@@ -24,8 +25,8 @@ from agi_xmpp.errors import (
     NotConnected,
 )
 from agi_xmpp.xmpp import link as link_module
-from agi_xmpp.xmpp import pace, stanzas
 from agi_xmpp.xmpp import session as session_module
+from agi_xmpp.xmpp import stanzas
 from agi_xmpp.xmpp.model import SessionState, Show
 from agi_xmpp.xmpp.session import ClientSession
 from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, ROSTER, Conversation, FakeServer

@@ -8,8 +8,8 @@ from collections.abc import Callable
 #: Seconds before the first new attempt. Short: a caller may be waiting, and most breaks are short.
 FIRST = 0.25
 
-#: Seconds that a session must have lived for the waiting times to begin anew. Without this, a server that accepts the
-#: login and then ends the stream at once would be dialled hundreds of times a second: aioxmpp does not back off there.
+#: Seconds that a connection must have lived for the waiting times to begin anew. Without this, a server that accepts
+#: the login and then ends the connection at once would be dialled hundreds of times a second.
 STABLE = 30.0
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agi_xmpp.xmpp.pace import FIRST, STABLE, Pace
+from agi_xmpp.pace import FIRST, STABLE, Pace
 from tests.unit.clock import Clock
 
 
