@@ -66,11 +66,13 @@ class Service(Program):
     Args:
         accounts: by name; more can be put in later, for `reload`.
         agi: keys of ``[agi]`` besides port.
+        sections: further sections as they stand in the file, such as ``{"ami": {…}, "phone": {…}}``.
+        state_directory: for what outlives the service; without it, nothing does.
         log_level: ``debug`` has the texts of messages in the log.
 
     Attributes:
         accounts: what the next `reload` or start writes.
-        agi: likewise.
+        agi, sections: likewise.
         port: of FastAGI.
     """
 
@@ -79,11 +81,15 @@ class Service(Program):
         accounts: Mapping[str, Account] | None = None,
         *,
         agi: Mapping[str, Any] | None = None,
+        sections: Mapping[str, Mapping[str, Any]] | None = None,
+        state_directory: Path | None = None,
         log_level: Literal["debug", "info", "warning", "error"] = "debug",
     ) -> None:
         super().__init__("agi-xmpp")
         self.accounts = dict(accounts or {})
         self.agi = dict(agi or {})
+        self.sections = dict(sections or {})
+        self._state_directory = state_directory
         self.log_level = log_level
         self.port = free_port()
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -231,8 +237,10 @@ class Service(Program):
         document = {
             "agi": {"port": self.port, **self.agi},
             "control": {"socket": str(self._socket)},
+            "state": {"directory": str(self._state_directory or self._place())},
             "log": {"level": self.log_level},
             "account": {name: account.table() for name, account in self.accounts.items()},
+            **self.sections,
         }
         self.config_file.touch(mode=0o600)
         self.config_file.write_text(tomlkit.dumps(document), encoding="utf-8")
