@@ -27,6 +27,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -143,16 +144,30 @@ class RoomSettings(_PasswordSource):
         return self
 
 
+_JID = re.compile(r"[^\s@/]+@[^\s@/]+(/.+)?")
+
+#: Keys of an account that a component has no use for, and why.
+_CLIENT_ONLY = {
+    "priority": "whatever is sent to its domain is its own",
+    "resume_timeout": "no server keeps its stream when the connection breaks",
+}
+
+
 class AccountSettings(_PasswordSource):
-    """``[account.NAME]``: one XMPP login.
+    """``[account.NAME]``: one XMPP login, or a whole domain of our own as a component of the server (XEP-0114).
 
     Attributes:
-        jid: our address; with a resource, that resource is asked for (res_xmpp's default is ``asterisk-xmpp``).
+        type: ``client``, or ``component``.
+        jid: our address; with a resource, that resource is asked for (res_xmpp's default is ``asterisk-xmpp``). Of a
+            component its domain, with the part before the ``@`` that our own messages come from, if there shall be one.
         password, password_file, password_env, password_command: exactly one of them. The file's and the command's first
             line counts; the command is a list of words, no shell.
-        server: host to connect to; without it the domain's SRV records decide (RFC 6120 section 3.2, XEP-0368).
-        port: only with ``server``; default 5222, or 5223 with ``tls = "direct"``.
-        tls: ``starttls``, ``direct`` (XEP-0368) or ``none``. ``none`` is allowed towards loopback only.
+        server: host to connect to; without it the domain's SRV records decide (RFC 6120 section 3.2, XEP-0368), and a
+            component connects to this machine.
+        port: only with ``server``; default 5222, or 5223 with ``tls = "direct"``; of a component 5347.
+        tls: ``starttls``, ``direct`` (XEP-0368) or ``none``. ``none`` is allowed towards loopback only. Of a component
+            ``none`` (the default) or ``direct``.
+        accept_unencrypted: of a component: allow ``tls = "none"`` towards another machine.
         ca_file: certificates to trust besides the system's; for a private CA.
         accept_any_certificate: no check at all. Whoever controls the network between then reads and writes everything.
         buddies: contacts to subscribe to at login, whose presence JABBER_STATUS knows.
@@ -175,10 +190,12 @@ class AccountSettings(_PasswordSource):
         room: rooms by their address.
     """
 
+    type: Literal["client", "component"] = "client"
     jid: str
     server: Host | None = None
     port: Port | None = None
     tls: Literal["starttls", "direct", "none"] = "starttls"
+    accept_unencrypted: bool = False
     ca_file: Path | None = None
     accept_any_certificate: bool = False
     buddies: list[str] = []
@@ -201,11 +218,34 @@ class AccountSettings(_PasswordSource):
     room_limit: Annotated[int, Field(ge=1, le=10_000)] = 100
     room: dict[str, RoomSettings] = {}
 
-    @field_validator("jid", "buddies")
+    @property
+    def is_component(self) -> bool:
+        """True for a component (XEP-0114)."""
+        return self.type == "component"
+
+    @model_validator(mode="before")
     @classmethod
-    def _plausible_jids(cls, value: str | list[str]) -> str | list[str]:
-        for text in [value] if isinstance(value, str) else value:
-            if not re.fullmatch(r"[^\s@/]+@[^\s@/]+(/.+)?", text):
+    def _component_defaults(cls, data: Any) -> Any:
+        """Fill in what is usual for a component: most servers take them on this machine only, and without TLS."""
+        if isinstance(data, dict) and data.get("type") == "component":
+            return {"server": "127.0.0.1", "tls": "none"} | data
+        return data
+
+    @field_validator("jid")
+    @classmethod
+    def _plausible_jid(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("type") == "component":
+            if not re.fullmatch(r"([^\s@/]+@)?[^\s@/]+(/.+)?", value):
+                raise ValueError(f"{value!r} is not the address of a component such as phone.example.org")
+        elif not _JID.fullmatch(value):
+            raise ValueError(f"{value!r} is not a Jabber ID such as asterisk@example.org")
+        return value
+
+    @field_validator("buddies")
+    @classmethod
+    def _plausible_buddies(cls, value: list[str]) -> list[str]:
+        for text in value:
+            if not _JID.fullmatch(text):
                 raise ValueError(f"{text!r} is not a Jabber ID such as asterisk@example.org")
         return value
 
@@ -230,11 +270,27 @@ class AccountSettings(_PasswordSource):
             raise ValueError("password is still the one of the example; set the account's own")
         if self.port is not None and self.server is None:
             raise ValueError("port needs server: without server, the domain's SRV records say host and port")
-        if self.tls == "none" and not is_loopback(self.server):
+        if self.is_component:
+            self._check_component()
+        elif self.accept_unencrypted:
+            raise ValueError('accept_unencrypted is for type = "component" only: a client always encrypts')
+        elif self.tls == "none" and not is_loopback(self.server):
             raise ValueError('tls = "none" is allowed only with a server on this machine (server = "127.0.0.1")')
         if self.accept_any_certificate and self.ca_file is not None:
             raise ValueError("ca_file has no effect beside accept_any_certificate = true: take one of them away")
         return self
+
+    def _check_component(self) -> None:
+        for key, reason in _CLIENT_ONLY.items():
+            if key in self.model_fields_set:
+                raise ValueError(f"{key} has no effect on a component: {reason}")
+        if self.tls == "starttls":
+            raise ValueError('a component has no STARTTLS (XEP-0114): tls is "none" or "direct"')
+        if self.tls == "none" and not self.accept_unencrypted and not is_loopback(self.server):
+            raise ValueError(
+                'tls = "none" towards another machine lets the network read and change all messages:'
+                ' use tls = "direct" or a tunnel, or say accept_unencrypted = true'
+            )
 
 
 class AmiSettings(_PasswordSource):
@@ -452,6 +508,18 @@ class Settings(_Section):
                 raise ValueError(
                     f"accounts {other!r} and {name!r} differ in case only, and the dialplan does not tell them apart"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _components_differ(self) -> Settings:
+        """One connection for each component: servers refuse a second one, or share the messages out between both."""
+        served: dict[str, str] = {}
+        for name, account in self.account.items():
+            if account.is_component:
+                domain = account.jid.partition("/")[0].rpartition("@")[2].casefold()
+                other = served.setdefault(domain, name)
+                if other != name:
+                    raise ValueError(f"accounts {other!r} and {name!r} are both the component {domain}")
         return self
 
 

@@ -164,6 +164,11 @@ class _Account:
     buddies: list[str]
     notes: list[str]
 
+    @property
+    def is_component(self) -> bool:
+        """Whatever is not ``component`` is a client (res_xmpp.c, xmpp_client_config_post_apply)."""
+        return self.options.get("type", "client").lower() == "component"
+
     def note(self, text: str) -> None:
         self.notes.append(f"{self.name}: {text}")
 
@@ -218,11 +223,6 @@ def _account(section: Section, general: dict[str, str], notes: list[str]) -> _Ac
     options.update(section.settings)
     buddies = list(dict.fromkeys(value for key, value in section.settings if key == "buddy" and value))
     account = _Account(section.name, tomlkit.table(), options, buddies, notes)
-    if options.get("type", "client").lower() == "component":
-        account.note(
-            "type = component is not imported: this service logs in as a client; make an account for it on the server"
-        )
-        return None
     if not options.get("username"):
         account.note("has no username and is not imported")
         return None
@@ -296,7 +296,9 @@ _ACCOUNT: dict[str, str | None] = {
 
 def _identity(account: _Account) -> None:
     jid = account.options["username"]
-    account.table.add("jid", jid if "/" in jid else f"{jid}/asterisk-xmpp")
+    if account.is_component:
+        account.table.add("type", "component")
+    account.table.add("jid", jid if "/" in jid or account.is_component else f"{jid}/asterisk-xmpp")
     secret = account.options.get("secret", "")
     if secret:
         account.table.add("password", secret)
@@ -306,6 +308,33 @@ def _identity(account: _Account) -> None:
 
 
 def _connection(account: _Account) -> None:
+    if account.is_component:
+        _component_connection(account)
+    else:
+        _client_connection(account)
+    if not _true(account.options.get("keepalive", "yes")):
+        account.note("keepalive = no is not carried over: a dead connection would go unnoticed")
+
+
+def _component_connection(account: _Account) -> None:
+    host, port = account.options.get("serverhost", ""), account.options.get("port", "")
+    if not host:
+        account.note('has no serverhost; server = "127.0.0.1" is used')
+    else:
+        account.table.add("server", host)
+        if not is_loopback(host):
+            account.table.add("accept_unencrypted", True)
+            account.note(
+                "the connection to another machine is not encrypted, as in res_xmpp, and accept_unencrypted says so;"
+                ' tls = "direct" or a tunnel would keep what is said from others'
+            )
+    if port:
+        account.table.add("port", _number(account, "port", port))
+    else:
+        account.note("has no port; 5347 is used, where servers take components (res_xmpp would have used 5222)")
+
+
+def _client_connection(account: _Account) -> None:
     options, table = account.options, account.table
     host, port = options.get("serverhost", ""), options.get("port", "")
     if host:
@@ -326,8 +355,6 @@ def _connection(account: _Account) -> None:
             )
     if not _true(options.get("usesasl", "yes")):
         account.note("usesasl = no is not carried over: the login of XEP-0078 is obsolete; SCRAM is used")
-    if not _true(options.get("keepalive", "yes")):
-        account.note("keepalive = no is not carried over: a dead connection would go unnoticed")
     account.note(
         "the server's certificate is checked from now on (res_xmpp checked none); for a private CA set ca_file"
     )
@@ -368,7 +395,9 @@ _SHOWS = {
 
 def _presence(account: _Account) -> None:
     options = account.options
-    if "priority" in options:
+    if "priority" in options and account.is_component:
+        account.note("priority is left out: whatever is sent to a component is its own")
+    elif "priority" in options:
         account.table.add("priority", _number(account, "priority", options["priority"]))
     if "status" in options:
         word = options["status"].lower()

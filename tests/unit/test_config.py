@@ -11,6 +11,7 @@ from agi_xmpp.errors import ConfigError
 
 ROOM = "team@rooms.x.org"
 GOOD = {"jid": "asterisk@example.org", "password": "s3cr3t-word"}
+COMPONENT = {"type": "component", "jid": "phone.example.org", "password": "s3cr3t-word"}
 
 
 def settings(**account):
@@ -69,6 +70,19 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"account": {"room": {**GOOD, "roam": 1}}}, ["did you mean room?"]),
         ({"account": {"a,b": GOOD}}, ["account.a,b"]),
         ({"account": {"pbx": GOOD, "PBX": GOOD}}, ["differ in case only"]),
+        ({"account": {"pbx": {**GOOD, "type": "bot"}}}, ["account.pbx.type", "'client' or 'component'"]),
+        ({"account": {"pbx": {**GOOD, "accept_unencrypted": True}}}, ['for type = "component" only']),
+        ({"account": {"pbx": {**COMPONENT, "jid": "a b.org"}}}, ["is not the address of a component such as"]),
+        ({"account": {"pbx": {**COMPONENT, "jid": "a@"}}}, ["is not the address of a component such as"]),
+        ({"account": {"pbx": {**COMPONENT, "tls": "starttls"}}}, ["no STARTTLS"]),
+        ({"account": {"pbx": {**COMPONENT, "server": "10.0.0.1"}}}, ['tls = "none"', "accept_unencrypted = true"]),
+        ({"account": {"pbx": {**COMPONENT, "priority": 1}}}, ["priority has no effect on a component"]),
+        ({"account": {"pbx": {**COMPONENT, "resume_timeout": 0}}}, ["resume_timeout has no effect on a component"]),
+        ({"account": {"pbx": {**COMPONENT, "password_env": "Y"}}}, ["exactly one of"]),
+        (
+            {"account": {"a": COMPONENT, "b": {**COMPONENT, "jid": "agi@Phone.example.org/x"}}},
+            ["accounts 'a' and 'b' are both the component phone.example.org"],
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
@@ -81,6 +95,27 @@ def test_each_mistake_is_named(data, words):
 
 def test_all_mistakes_are_named_at_once():
     assert len(complaint({"agi": {"prot": 1}, "log": {"level": "x"}}).splitlines()) == 2
+
+
+def test_a_component_connects_to_this_machine_without_tls():
+    component = settings(**COMPONENT)
+    assert (component.is_component, component.server, component.port, component.tls) == (
+        True,
+        "127.0.0.1",
+        None,
+        "none",
+    )
+    assert settings().is_component is False
+
+
+@pytest.mark.parametrize("jid", ["phone.example.org", "pbx@phone.example.org", "pbx@phone.example.org/desk", "x/y"])
+def test_a_component_s_address_needs_no_local_part(jid):
+    assert settings(**COMPONENT | {"jid": jid}).jid == jid
+
+
+@pytest.mark.parametrize("how", [{"tls": "direct"}, {"accept_unencrypted": True}])
+def test_a_component_of_another_machine_s_server(how):
+    assert settings(**COMPONENT, server="10.0.0.1", **how).server == "10.0.0.1"
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST"])

@@ -150,10 +150,32 @@ def test_debug_is_for_the_whole_service(tmp_path):
     assert settings.log.level == "debug"
 
 
-def test_a_component_is_named_and_others_come_over(tmp_path):
-    settings, result = imported(tmp_path, "[c]\ntype=component\nusername=x.org\n[p]\nusername=a@b.c\nsecret=abc-1\n")
-    assert list(settings.account) == ["p"]
-    assert any(note.startswith("c: type = component is not imported") for note in result.notes)
+COMPONENT = "[c]\ntype=component\nusername=pbx.example.org\nsecret=abc-1\n"
+
+
+def test_a_component_stays_one(tmp_path):
+    settings, result = imported(tmp_path, COMPONENT + "serverhost=127.0.0.1\nport=5347\nusetls=no\nbuddy=bob@x.org\n")
+    component = settings.account["c"]
+    assert (component.type, component.jid, component.secret()) == ("component", "pbx.example.org", "abc-1")
+    assert (component.server, component.port, component.tls) == ("127.0.0.1", 5347, "none")
+    assert component.buddies == ["bob@x.org"]
+    assert not any("certificate" in note or "port" in note for note in result.notes)
+
+
+def test_a_component_s_server_on_another_machine_is_named(tmp_path):
+    settings, result = imported(tmp_path, COMPONENT + "serverhost=xmpp.example.org\nport=5275\n")
+    assert settings.account["c"].accept_unencrypted
+    assert any(note.startswith("c: the connection to another machine is not encrypted") for note in result.notes)
+
+
+def test_what_a_component_does_not_say(tmp_path):
+    settings, result = imported(tmp_path, COMPONENT + "priority=5\n")
+    component = settings.account["c"]
+    assert (component.server, component.port, "priority" in component.model_fields_set) == ("127.0.0.1", None, False)
+    for word in ("has no serverhost", "5347 is used", "priority is left out"):
+        assert any(word in note for note in result.notes), word
+    settings, _ = imported(tmp_path, COMPONENT + "port=5275\n")
+    assert (settings.account["c"].server, settings.account["c"].port) == ("127.0.0.1", 5275)
 
 
 def test_include(tmp_path):
