@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from agi_xmpp.errors import AgiXmppError, BadText, Bounced, NotConfirmed, NotConnected, Refused, XmppError
 from agi_xmpp.features.desk import CALLS, Card, Chosen, Declined, Desk, Told
 from agi_xmpp.features.menu import Choice, Menu
-from agi_xmpp.xmpp.model import Command, CommandResult, Extras, IncomingMessage, Jid, Session, SessionState
+from agi_xmpp.xmpp.model import (
+    Command,
+    CommandResult,
+    Extras,
+    Guest,
+    IncomingMessage,
+    Jid,
+    Session,
+    SessionState,
+)
 
 log = logging.getLogger("agi_xmpp.ask")
 
@@ -62,8 +71,8 @@ class _Ask:
             self.settle(self.failure)
 
 
-class Asking:
-    """The asks of one account. Implements `Guest`.
+class Asking(Guest):
+    """The asks of one account.
 
     Args:
         session: of the account.
@@ -160,7 +169,7 @@ class Asking:
         """See `Guest.commands`."""
         return self._desk.commands(who)
 
-    def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
+    async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
         """See `Guest.execute`."""
         if node == CALLS:
             return self._list(who, values)

@@ -20,8 +20,9 @@ import aioxmpp.forms
 from aioxmpp import errors
 
 from agi_xmpp.errors import Refused
+from agi_xmpp.xmpp.errands import Errands
 from agi_xmpp.xmpp.jid import inward
-from agi_xmpp.xmpp.model import CommandResult, Form, Guest, Jid
+from agi_xmpp.xmpp.model import CommandResult, Field, Form, Guest, Jid
 from agi_xmpp.xmpp.xso.command_list import COMMANDS
 
 #: Seconds that somebody may take to fill in a form. Longer than any caller waits.
@@ -32,14 +33,6 @@ DIALOGUES_EACH = 5
 
 #: Forms open at all: each takes less than 1 KB.
 DIALOGUES = 1000
-
-_ERRORS: Mapping[str, Callable[..., errors.XMPPError]] = {
-    "forbidden": errors.XMPPAuthError,
-    "bad-request": errors.XMPPModifyError,
-}
-_CONDITIONS: Mapping[str, aioxmpp.ErrorCondition] = {
-    condition.value[1]: condition for condition in aioxmpp.ErrorCondition
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +50,14 @@ class Commands(aioxmpp.disco.Node):  # type: ignore[misc]
     Args:
         clock: seconds, monotonic.
         guests: returns those whose commands these are.
+        errands: bounds what executing a command takes.
     """
 
-    def __init__(self, clock: Callable[[], float], guests: Callable[[], Iterable[Guest]]) -> None:
+    def __init__(self, clock: Callable[[], float], guests: Callable[[], Iterable[Guest]], errands: Errands) -> None:
         super().__init__()
         self._clock = clock
         self._guests = guests
+        self._errands = errands
         self._dialogues: OrderedDict[str, _Dialogue] = OrderedDict()
         self.register_identity("automation", "command-list")
 
@@ -90,8 +85,8 @@ class Commands(aioxmpp.disco.Node):  # type: ignore[misc]
         if request.sessionid is None:
             if request.action not in (adhoc.ActionType.EXECUTE, adhoc.ActionType.NEXT, adhoc.ActionType.COMPLETE):
                 raise _bad_request("there is nothing to go back to", adhoc.BadAction())
-            return self._answer(request.node, secrets.token_hex(12), who, None)
-        self._check_dialogue(request, who)
+            return await self._answer(request.node, secrets.token_hex(12), who, None)
+        dialogue = self._dialogue(request, who)
         if request.action is adhoc.ActionType.CANCEL:
             del self._dialogues[request.sessionid]
             return adhoc.Command(request.node, status=adhoc.CommandStatus.CANCELED, sessionid=request.sessionid)
@@ -99,17 +94,18 @@ class Commands(aioxmpp.disco.Node):  # type: ignore[misc]
             raise _bad_request("this command has one step only", adhoc.BadAction())
         if request.first_payload is None:
             raise _bad_request("the form is missing", adhoc.BadPayload())
-        return self._answer(request.node, request.sessionid, who, _values(request.first_payload))
-
-    def _answer(self, node: str, session: str, who: Jid, values: Mapping[str, Sequence[str]] | None) -> Any:
+        values = _values(request.first_payload)
+        del self._dialogues[request.sessionid]  # a form that is sent twice while it is executed is executed once
         try:
-            result = self._ask_guests(who, node, values)
-        except Refused as refusal:
-            make = _ERRORS.get(refusal.condition, errors.XMPPCancelError)
-            raise make(_CONDITIONS[refusal.condition], text=str(refusal)) from None
+            return await self._answer(request.node, request.sessionid, who, values)
+        except errors.XMPPError:
+            self._open(request.sessionid, dialogue)  # for another try
+            raise
+
+    async def _answer(self, node: str, session: str, who: Jid, values: Mapping[str, Sequence[str]] | None) -> Any:
+        result = await self._errands.run(who, f"the command {node!r}", lambda: self._ask_guests(who, node, values))
         notes = [adhoc.Note(adhoc.NoteType.INFO, result.note)] if result.note else []
         if result.form is None:
-            self._dialogues.pop(session, None)
             return adhoc.Command(node, status=adhoc.CommandStatus.COMPLETED, sessionid=session, notes=notes)
         self._open(session, _Dialogue(who, node, self._clock() + DIALOGUE_TTL))
         actions = adhoc.Actions()
@@ -124,14 +120,14 @@ class Commands(aioxmpp.disco.Node):  # type: ignore[misc]
             payload=[_data(result.form)],
         )
 
-    def _ask_guests(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult:
-        for guest in self._guests():
-            result = guest.execute(who, node, values)
+    async def _ask_guests(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult:
+        for guest in list(self._guests()):
+            result = await guest.execute(who, node, values)
             if result is not None:
                 return result
         raise Refused("there is no such command", "item-not-found")
 
-    def _check_dialogue(self, request: Any, who: Jid) -> None:
+    def _dialogue(self, request: Any, who: Jid) -> _Dialogue:
         dialogue = self._dialogues.get(request.sessionid)
         if dialogue is None or (dialogue.who, dialogue.node) != (who, request.node):
             raise _bad_request("there is no such form", adhoc.BadSessionID())
@@ -142,6 +138,7 @@ class Commands(aioxmpp.disco.Node):  # type: ignore[misc]
                 text="the form was open for too long; execute the command again",
                 application_defined_condition=adhoc.SessionExpired(),
             )
+        return dialogue
 
     def _open(self, session: str, dialogue: _Dialogue) -> None:
         """Remember a form; the oldest of the same person, or of all, goes where there are too many."""
@@ -164,17 +161,22 @@ def _data(form: Form) -> Any:
     """Return a form as the library's (XEP-0004)."""
     data = aioxmpp.forms.Data(aioxmpp.forms.DataType.FORM)
     data.title = form.title
-    data.instructions.append(form.instructions)
-    for field in form.fields:
-        data.fields.append(
-            aioxmpp.forms.Field(
-                type_=aioxmpp.forms.FieldType.LIST_SINGLE,
-                var=field.var,
-                label=field.label,
-                options=dict(field.options),
-            )
-        )
+    if form.instructions:
+        data.instructions.append(form.instructions)
+    data.fields.extend(_field(field) for field in form.fields)
     return data
+
+
+def _field(field: Field) -> Any:
+    types = aioxmpp.forms.FieldType
+    return aioxmpp.forms.Field(
+        type_=types.LIST_SINGLE if field.options else types.TEXT_SINGLE,
+        var=field.var,
+        label=field.label,
+        options=dict(field.options),
+        values=[field.value] if field.value else [],
+        required=field.required,
+    )
 
 
 def _values(data: Any) -> Mapping[str, Sequence[str]]:

@@ -167,13 +167,13 @@ class CommandResult:
     form: Form | None = None
 
 
-class Guest(Protocol):
+class Guest:
     """A feature that lives on a session: it sees messages before the inbox does, and offers commands.
 
-    All methods are called in the session's task: none but `execute` may take time.
+    Override what you use. All methods are called in the session's task: none but `execute` may take time.
     """
 
-    def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:
+    def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:  # noqa: ARG002 - for those who override it
         """Look at a message.
 
         Args:
@@ -184,6 +184,7 @@ class Guest(Protocol):
         Returns:
             True if it is dealt with: nobody else gets it.
         """
+        return False
 
     def message_bounced(self, message_id: str, error: Bounced) -> None:
         """A message of this session came back, after the server had accepted it."""
@@ -191,13 +192,14 @@ class Guest(Protocol):
     def session_stops(self) -> None:
         """The account logs out in a moment; what `Session.queue_message` gets now is still sent."""
 
-    def commands(self, who: Jid) -> Sequence[Command]:
+    def commands(self, who: Jid) -> Sequence[Command]:  # noqa: ARG002 - for those who override it
         """Return the commands that ``who`` may execute and find in a list."""
+        return ()
 
     def presence_changed(self, who: Jid, presence: Presence) -> None:
         """The best presence of a contact (bare JID) may have changed."""
 
-    async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
+    async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:  # noqa: ARG002 - for those who override it
         """Execute a command. It may take a moment; whoever waits for it is a client with a spinning wheel.
 
         Args:
@@ -209,8 +211,9 @@ class Guest(Protocol):
             None if the node is none of this guest's.
 
         Raises:
-            Refused: it may not, or cannot, be executed.
+            Refused: it may not, or cannot, be executed. A form stays open for another try.
         """
+        return None
 
 
 G = TypeVar("G", bound=Guest)

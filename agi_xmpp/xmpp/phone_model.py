@@ -1,7 +1,7 @@
 """What the phone protocol (Proto-JEP "Phone Integration", as Spark and others really speak it) means to features.
 
-Plain data and two interfaces: `PhoneHost` is the feature that knows the phones, `PhonePort` is the session's side, which
-speaks to clients. docs/developer.md says where the protocol is written down.
+Plain data and two interfaces: `PhoneHost` is the feature that knows the phones, `PhonePort` is the session's side,
+which speaks to clients. docs/developer.md says where the protocol is written down.
 """
 
 from __future__ import annotations

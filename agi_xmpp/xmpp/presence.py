@@ -117,6 +117,10 @@ class PresenceTracker:
         if not resources:
             del self._seen[sender.bare]
 
+    def seen(self) -> list[Jid]:
+        """Return the contacts (bare JIDs) of which at least one resource is there."""
+        return list(self._seen)
+
     def clear(self) -> None:
         """Forget all presences: without a session nothing is known. The roster stays until the next one comes."""
         self._seen.clear()

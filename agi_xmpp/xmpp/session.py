@@ -1,4 +1,7 @@
-"""One account's session: what verbs and features use (`agi_xmpp.xmpp.model.Session`), over an XMPP client login.
+"""One account's session: what verbs and features use (`agi_xmpp.xmpp.model.Session`).
+
+`BaseSession` is what a client's login and a component (`component.ComponentSession`) have in common; `ClientSession` is
+the client's login.
 
 The work is done elsewhere: `link` keeps the connection, `inbox` decides who gets a message, `outbox` knows what became
 of ours, `presence` knows who is there, `rooms` which rooms we are in. This module ties them together.
@@ -16,12 +19,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, cast
 
 import aioxmpp
+import aioxmpp.roster.xso
 from aioxmpp.errors import XMPPError
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged, NotConfirmed, NotConnected, XmppError
 from agi_xmpp.xmpp import room_stanzas, stanzas
 from agi_xmpp.xmpp.commands import Commands
+from agi_xmpp.xmpp.errands import Errands
 from agi_xmpp.xmpp.inbox import Bounce, Inbox
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.link import Delivery, Link, Outcome
@@ -60,8 +65,8 @@ SETTLE_TIME = 2.0
 REQUEST_TIMEOUT = 10.0
 
 
-class ClientSession:
-    """An XMPP login and the conversations on it. Implements `agi_xmpp.xmpp.model.Session`.
+class BaseSession:
+    """An account's connection and the conversations on it. Implements `agi_xmpp.xmpp.model.Session`.
 
     Args:
         account: the name in the configuration.
@@ -71,12 +76,14 @@ class ClientSession:
         BadJid: the account's ``jid`` or one of its ``buddies`` is none.
     """
 
+    make_link: Callable[..., Link] = Link
+
     def __init__(self, account: str, settings: AccountSettings) -> None:
         self._account = account
         self._settings = settings
         self._buddies = [parse(buddy) for buddy in settings.buddies]
         self._clock = time.monotonic
-        self._link = Link(account, parse(settings.jid), settings, self)
+        self._link = self.make_link(account, parse(settings.jid), settings, self)
         self._inbox = Inbox(
             self._clock,
             ttl=settings.message_ttl,
@@ -93,7 +100,8 @@ class ClientSession:
         self._sending: set[Sent] = set()
         self._receiving: set[asyncio.Future[IncomingMessage | XmppError]] = set()
         self._guests: dict[Callable[[Session], Guest], Guest] = {}
-        self._commands = Commands(self._clock, self._guests.values)
+        self._errands = Errands(account)
+        self._commands = Commands(self._clock, self._guests.values, self._errands)
         self._news = asyncio.Event()
         self._began_at = 0.0
         self._roster_known = False
@@ -122,11 +130,13 @@ class ClientSession:
             await asyncio.wait(self._drains.values(), timeout=timeout / 2)
         for message in self._queue:
             self._dropped(message, "the service stops")
+        self._errands.stop()
         for task in list(self._tasks):
             task.cancel()
         for future in self._receiving:
             if not future.done():
                 future.set_result(NotConnected(f"account {self._account} is being stopped"))
+        self._sign_out()
         self._rooms.stop()
         await self._link.stop(max(end - _now(), 0.0))
 
@@ -309,7 +319,7 @@ class ClientSession:
             sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt, extras=extras, own=self._link.jid
         )
         delivery = self._link.send(stanza)
-        fence = self._link.request(stanzas.ping(Jid("", self._link.jid.domain)))
+        fence = self._link.request(stanzas.ping(self._link.server))
         try:
             outcome = await self._outcome(delivery, deadline)
             if outcome is Outcome.NOT_SENT:
@@ -423,15 +433,10 @@ class ClientSession:
         self._commands.install(client)
 
     def session_began(self) -> None:
-        """Ask for the roster, show that we are there, and do the rest in the background."""
-        settings = self._settings
+        """Show that we are there, ask who else is, and enter our rooms."""
         self._began_at = _now()
-        self._roster_known = False
-        roster = self._link.request(stanzas.roster_request())
-        # Right behind the request: the server knows that we want the roster's changes, and answers can reach us.
-        self._link.post(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
+        self._sign_in()
         self._rooms.session_began()
-        self._spawn(self._settle_in(roster))
 
     def session_ended(self) -> None:
         """Forget who is there."""
@@ -491,19 +496,22 @@ class ClientSession:
             self._presence.unavailable(who)
         elif kind is aioxmpp.PresenceType.ERROR:
             self._presence.unavailable(who.bare)
-        elif kind is aioxmpp.PresenceType.SUBSCRIBE:
-            self._subscription_asked(who.bare)
-        elif kind in (aioxmpp.PresenceType.SUBSCRIBED, aioxmpp.PresenceType.UNSUBSCRIBED):
-            log.info("account %s: %s has %s us", self._account, who.bare, kind.value)
-        self._tell_news()
+        else:
+            self._subscription_came(presence, who.bare)
+        self._tell_news(who.bare)
 
-    async def roster_pushed(self, iq: Any) -> None:
-        """Take a change of our roster, from our own account only (RFC 6121 section 2.1.6)."""
-        if stanzas.sender(iq, self._link.jid) != self._link.jid.bare:
-            raise aioxmpp.errors.XMPPAuthError(aioxmpp.ErrorCondition.FORBIDDEN)
-        for contact, subscription in (stanzas.roster_items(iq.payload) or {}).items():
-            self._presence.update_roster(contact, subscription)
-        self._tell_news()
+    # What a client's login and a component do differently
+
+    def _sign_in(self) -> None:
+        """Begin to see and to be seen, on a new session. May be called in the session's task only, as those below."""
+        raise NotImplementedError
+
+    def _sign_out(self) -> None:
+        """Tell before the end what the server will not tell for us."""
+
+    def _subscription_came(self, presence: Any, who: Jid) -> None:
+        """Take a presence stanza of ``who`` (bare JID) that is about who sees whose presence (RFC 6121 section 3)."""
+        raise NotImplementedError
 
     # Details
 
@@ -529,7 +537,8 @@ class ClientSession:
             for guest in self._guests.values():
                 guest.message_bounced(sent.id, _bounced(sent))
 
-    def _subscription_asked(self, who: Jid) -> None:
+    def _decide(self, who: Jid) -> Decision:
+        """Return, and log, what we answer to somebody who asks to see our presence."""
         decision = decide(self._settings.subscriptions, who, self._buddies)
         log.info(
             "account %s: %s asks to see our presence: %s",
@@ -537,21 +546,7 @@ class ClientSession:
             who,
             "granted" if decision is Decision.APPROVE else "refused",
         )
-        self._link.post(stanzas.subscription(decision.value, who))
-
-    async def _settle_in(self, roster: asyncio.Future[Any]) -> None:
-        """Do at login what may take a moment: roster, subscriptions, carbon copies."""
-        query = await self._answer(roster, "the roster")
-        if query is not None and (items := stanzas.roster_items(query.payload)) is not None:
-            self._presence.load_roster({jid: kind or Subscription.NONE for jid, kind in items.items()})
-            self._roster_known = True
-            self._tell_news()
-            if self._settings.subscribe:
-                for buddy in self._presence.unsubscribed_buddies():
-                    self._link.post(stanzas.subscription("subscribe", buddy))
-        features = await self._ask(stanzas.features_request(Jid("", self._link.jid.domain)), "its features")
-        if features is not None and stanzas.offers_carbons(features.payload):
-            await self._ask(stanzas.carbons_request(), "carbon copies")
+        return decision
 
     async def _ask(self, iq: Any, what: str) -> Any:
         try:
@@ -584,9 +579,61 @@ class ClientSession:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("account %s: internal error", self._account, exc_info=error)
 
-    def _tell_news(self) -> None:
+    def _tell_news(self, *contacts: Jid) -> None:
+        """Wake who waits for presence, and tell the guests of contacts (bare JIDs) whose presence may have changed."""
         self._news.set()
         self._news = asyncio.Event()
+        for contact in contacts:
+            presence = self._presence.look(contact)
+            if presence.show is not Show.NOT_IN_ROSTER:
+                for guest in self._guests.values():
+                    guest.presence_changed(contact, presence)
+
+
+class ClientSession(BaseSession):
+    """A client's login: our server keeps the roster, tells our presence to who may see it, and copies messages."""
+
+    def client_made(self, client: Any) -> None:
+        """Also take the roster's changes."""
+        super().client_made(client)
+        client.stream.register_iq_request_handler(aioxmpp.IQType.SET, aioxmpp.roster.xso.Query, self.roster_pushed)
+
+    async def roster_pushed(self, iq: Any) -> None:
+        """Take a change of our roster, from our own account only (RFC 6121 section 2.1.6)."""
+        if stanzas.sender(iq, self._link.jid) != self._link.jid.bare:
+            raise aioxmpp.errors.XMPPAuthError(aioxmpp.ErrorCondition.FORBIDDEN)
+        for contact, subscription in (stanzas.roster_items(iq.payload) or {}).items():
+            self._presence.update_roster(contact, subscription)
+        self._tell_news()
+
+    def _sign_in(self) -> None:
+        settings = self._settings
+        self._roster_known = False
+        roster = self._link.request(stanzas.roster_request())
+        # Right behind the request: the server knows that we want the roster's changes, and answers can reach us.
+        self._link.post(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
+        self._spawn(self._settle_in(roster))
+
+    def _subscription_came(self, presence: Any, who: Jid) -> None:
+        kind = presence.type_
+        if kind is aioxmpp.PresenceType.SUBSCRIBE:
+            self._link.post(stanzas.subscription(self._decide(who).value, who))
+        elif kind in (aioxmpp.PresenceType.SUBSCRIBED, aioxmpp.PresenceType.UNSUBSCRIBED):
+            log.info("account %s: %s has %s us", self._account, who, kind.value)
+
+    async def _settle_in(self, roster: asyncio.Future[Any]) -> None:
+        """Do at login what may take a moment: roster, subscriptions, carbon copies."""
+        query = await self._answer(roster, "the roster")
+        if query is not None and (items := stanzas.roster_items(query.payload)) is not None:
+            self._presence.load_roster({jid: kind or Subscription.NONE for jid, kind in items.items()})
+            self._roster_known = True
+            self._tell_news(*self._presence.seen())
+            if self._settings.subscribe:
+                for buddy in self._presence.unsubscribed_buddies():
+                    self._link.post(stanzas.subscription("subscribe", buddy))
+        features = await self._ask(stanzas.features_request(self._link.server), "its features")
+        if features is not None and stanzas.offers_carbons(features.payload):
+            await self._ask(stanzas.carbons_request(), "carbon copies")
 
 
 async def _passed(fence: asyncio.Future[Any], deadline: float) -> bool:

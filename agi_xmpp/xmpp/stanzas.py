@@ -66,6 +66,9 @@ def chat(
     if extras.replaces:
         message.xep0308_replace = aioxmpp.misc.Replace()
         message.xep0308_replace.id_ = extras.replaces
+    if extras.link:
+        message.xep0066_oob = aioxmpp.misc.OOBExtension()
+        message.xep0066_oob.url = extras.link
     if extras.buttons:
         _add_buttons(message, extras.buttons, own)
     return message

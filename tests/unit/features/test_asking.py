@@ -261,7 +261,7 @@ async def test_a_correction_that_cannot_be_queued_does_not_change_the_result(cap
 
 class TestCommands:
     async def tap(self, stage: Stage, node: str, who: Jid = PHONE) -> Any:
-        return stage.asking.execute(who, node, None)
+        return await stage.asking.execute(who, node, None)
 
     def nodes(self, stage: Stage) -> Sequence[str]:
         return [button.node for button in stage.sent("send_message")[0][2]["extras"].buttons]
@@ -296,22 +296,22 @@ class TestCommands:
     async def test_the_form(self):
         stage = Stage()
         first, second = await stage.ask(), await stage.ask()
-        form = stage.asking.execute(PHONE, "calls", None)
+        form = await stage.asking.execute(PHONE, "calls", None)
         assert form is not None
         assert form.form is not None
         one, two = (field.var for field in form.form.fields)
-        done = stage.asking.execute(PHONE, "calls", {"FORM_TYPE": ["x"], one: ["2"], two: ["1"], "junk": []})
+        done = await stage.asking.execute(PHONE, "calls", {"FORM_TYPE": ["x"], one: ["2"], two: ["1"], "junk": []})
         assert done is not None
         assert done.note == "#1: You chose 2: Desk\n#2: You chose 1: Cell"
         assert [(await task).choice for task in (first, second)] == [MENU.choices[1], MENU.choices[0]]
-        late = stage.asking.execute(PHONE, "calls", {one: ["1"]})
+        late = await stage.asking.execute(PHONE, "calls", {one: ["1"]})
         assert late is not None
         assert late.note.startswith("This question is closed")
 
     @pytest.mark.parametrize("values", [{}, {"k": []}, {"k": [""]}, {"k": ["1"]}])
     async def test_a_form_that_chooses_nothing(self, values):
         with pytest.raises(Refused) as refused:
-            Stage().asking.execute(PHONE, "calls", values)
+            await Stage().asking.execute(PHONE, "calls", values)
         assert refused.value.condition == "bad-request"
 
     async def test_the_list_is_for_who_is_asked_only(self):
@@ -320,6 +320,6 @@ class TestCommands:
         assert [command.node for command in stage.asking.commands(PHONE)] == ["calls"]
         assert stage.asking.commands(CAROL) == []
         with pytest.raises(Refused) as refused:
-            stage.asking.execute(CAROL, "calls", None)
+            await stage.asking.execute(CAROL, "calls", None)
         assert refused.value.condition == "forbidden"
         task.cancel()

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import Bounced, NotConnected, Refused
 from agi_xmpp.xmpp import commands
-from agi_xmpp.xmpp.model import Command, CommandResult, Extras, Field, Form, IncomingMessage, Jid, Session
+from agi_xmpp.xmpp.model import Command, CommandResult, Extras, Field, Form, Guest, IncomingMessage, Jid, Session
 from agi_xmpp.xmpp.session import ClientSession
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, FakeServer
 
@@ -29,7 +29,7 @@ STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 FORM = Form("Calls", "Choose.", (Field("k1", "Ann", (("1", "Cell"), ("2", "Desk"))),))
 
 
-class FakeGuest:
+class FakeGuest(Guest):
     """Takes what it is told to take, and has a command of one step, one with a form, and one for bob only."""
 
     def __init__(self, session: Session) -> None:
@@ -56,7 +56,7 @@ class FakeGuest:
     def commands(self, who: Jid) -> Sequence[Command]:
         return [Command("calls", "Calls")] if who.local == "bob" else []
 
-    def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
+    async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
         self.executed.append((who, node, values))
         if node == "calls" and who.local != "bob":
             raise Refused("not for you", "forbidden")
