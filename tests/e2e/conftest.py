@@ -21,6 +21,7 @@ from tests.testbed.program import journal
 from tests.testbed.rootfs import Rootfs
 from tests.testbed.scene import Scene
 from tests.testbed.service import Account, Service
+from tests.testbed.telephony import Exchange, Phones
 from tests.testbed.xmpp import Accounts, Ejabberd, Prosody, XmppServer
 
 _HERE = Path(__file__).parent
@@ -74,6 +75,29 @@ async def asterisk(asterisk_process: Asterisk) -> AsyncIterator[Asterisk]:
         await asterisk_process.assert_serving()
     finally:
         await asterisk_process.disconnect()
+
+
+@pytest.fixture(scope="session")
+def exchange_process(rootfs: Rootfs) -> Iterator[Exchange]:
+    with Exchange(rootfs) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+async def exchange(exchange_process: Exchange) -> AsyncIterator[Exchange]:
+    """The session's telephone exchange. After the test it must still serve, and all calls are hung up."""
+    yield exchange_process
+    try:
+        await exchange_process.assert_serving()
+    finally:
+        await exchange_process.disconnect()
+
+
+@pytest.fixture
+async def phones(exchange: Exchange) -> AsyncIterator[Phones]:
+    """Switches on telephones of the exchange: ``alice, bob = await phones("101", "102")``."""
+    async with Phones(exchange) as phones:
+        yield phones
 
 
 @pytest.fixture(scope="session")
