@@ -124,9 +124,8 @@ retry = 1
 member => PJSIP/102,0,Bob,PJSIP/102
 member => PJSIP/103,0,Carol,PJSIP/103
 """,
-    "voicemail.conf": "[general]\nformat = wav\n[default]\n" + "".join(
-        f"{devices[0]} => 4242,{person.title()}\n" for person, devices in PEOPLE.items()
-    ),
+    "voicemail.conf": "[general]\nformat = wav\n[default]\n"
+    + "".join(f"{devices[0]} => 4242,{person.title()}\n" for person, devices in PEOPLE.items()),
     "pjproject.conf": "",
 }
 
