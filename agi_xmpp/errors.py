@@ -18,6 +18,7 @@ The tree::
     ├── AmiError               the manager connection to Asterisk
     │   ├── AmiNotConnected    no usable connection within the time given; nothing was done
     │   ├── AmiRefused         Asterisk refused an action, or our login; nothing was done
+    │   │   └── AmiForbidden   the manager user lacks a privilege (``write =`` in manager.conf)
     │   ├── AmiUnknown         the connection broke, or time ran out, before the answer: it may have been done
     │   ├── AmiArgumentError   we were about to send something AMI cannot carry; nothing was sent
     │   └── AmiProtocolError   whoever answers there does not speak AMI; the connection is over
@@ -107,6 +108,10 @@ class AmiNotConnected(AmiError):
 
 class AmiRefused(AmiError):
     """Asterisk refused an action or our login. Nothing was done; the text is Asterisk's own ``Message``."""
+
+
+class AmiForbidden(AmiRefused):
+    """Asterisk's manager user may not do that. Nothing was done; the text names what manager.conf has to grant."""
 
 
 class AmiUnknown(AmiError):

@@ -9,12 +9,8 @@ import ssl
 import aiosasl
 from aioxmpp import errors
 
+from agi_xmpp import tls
 from agi_xmpp.errors import ConfigError, LoginFailed, NotConnected, TlsFailed, XmppError
-
-# Codes of OpenSSL's x509_vfy.h
-_EXPIRED = 10
-_SELF_SIGNED = frozenset({18, 19, 20, 21})
-_WRONG_HOST = frozenset({62, 64})
 
 _LOGIN_REASONS = {
     "not-authorized": "refuses the password of {jid}",
@@ -80,20 +76,8 @@ def _tls(error: ssl.SSLError | NoStartTls, domain: str, place: str) -> TlsFailed
             f'set tls = "direct"'
         )
     if isinstance(error, ssl.SSLCertVerificationError):
-        code, reason = error.verify_code, error.verify_message
-        if code in _WRONG_HOST:
-            return TlsFailed(
-                f"the certificate of {place} is not valid for {domain}; the server needs one for that name ({reason})"
-            )
-        if code in _SELF_SIGNED:
-            return TlsFailed(
-                f"the certificate of {place} is signed by nobody whom this machine trusts; if it is your own CA, "
-                f"name its file in ca_file ({reason})"
-            )
-        if code == _EXPIRED:
-            return TlsFailed(f"the certificate of {place} has expired; renew it on the server ({reason})")
-        return TlsFailed(f"the certificate of {place} cannot be trusted: {reason}")
-    reason = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
+        return TlsFailed(tls.distrust(error, place, domain))
+    reason = tls.handshake_reason(error)
     advice = (
         '; it does not speak TLS from the first byte: set tls = "starttls"' if reason == "wrong version number" else ""
     )
