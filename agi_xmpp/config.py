@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -33,6 +34,7 @@ from pydantic import (
 )
 
 from agi_xmpp.errors import ConfigError
+from agi_xmpp.quoting import SPECIAL_EXTENSIONS
 
 #: How long a password command may take, in seconds. A command that asks a human would hang the start for ever.
 PASSWORD_COMMAND_TIMEOUT = 10.0
@@ -352,8 +354,13 @@ Device = Annotated[str, StringConstraints(max_length=80, pattern=r"^[A-Za-z][A-Z
 Extension = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z*#+._-]{1,64}$")]
 
 #: A pattern of numbers as in extensions.conf: ``_NXX``, ``_+49X.``, ``_[1-5]XX``, or a number without the underscore.
+#: Asterisk does not look at what stands behind ``.`` or ``!``: whoever writes it expects less than would be allowed.
 DialPattern = Annotated[
-    str, StringConstraints(max_length=80, pattern=r"^(_[0-9A-Za-z*#+XZN._!\[\]-]+|[0-9A-Za-z*#+._-]+)$")
+    str,
+    StringConstraints(
+        max_length=80,
+        pattern=r"^(_(([0-9A-Za-z*#+-]|\[[0-9A-Za-z*#+-]+\])+[.!]?|[.!])|[0-9A-Za-z*#+.-][0-9A-Za-z*#+._-]*)$",
+    ),
 ]
 
 
@@ -374,6 +381,23 @@ class PhoneUser(_Section):
     dial: list[DialPattern] | None = None
     notes: bool = False
 
+    @property
+    def number(self) -> str:
+        """What others dial to reach them."""
+        return self.extension or self.devices[0].partition("/")[2]
+
+    @model_validator(mode="after")
+    def _can_be_dialled(self) -> PhoneUser:
+        number = self.number
+        if not re.fullmatch(r"[0-9A-Za-z*#+.-][0-9A-Za-z*#+._-]{0,63}", number):
+            raise ValueError(f"{number!r}, from the first device, is no extension: set extension")
+        if re.search(r"[.-]", number) and not re.search(r"[A-Za-z]", number):
+            # People put dots and hyphens between digits for the eye, and they are taken away before dialling.
+            raise ValueError(f"the extension {number!r} cannot be dialled: no dot or hyphen among digits")
+        if number in SPECIAL_EXTENSIONS:
+            raise ValueError(f"the extension {number!r} cannot be dialled: Asterisk enters it by itself")
+        return self
+
 
 class BookSettings(_Section):
     """``[phone.book]``: where the names behind numbers come from.
@@ -385,7 +409,8 @@ class BookSettings(_Section):
             ``link`` and ``avatar`` as JSON.
         ldap: address of a directory, ``ldaps://…`` or ``ldap://…`` (then with STARTTLS, except towards this machine).
         ldap_base: where to search.
-        ldap_filter: ``{number}`` stands for the number, ``{e164}`` for its international form.
+        ldap_filter: ``{number}`` stands for the number as it came, ``{e164}`` for its international form (``+49301234567``)
+            and ``{national}`` for the one within the country (``0301234567``).
         ldap_user, ldap_password_file: whom to bind as; nobody if empty.
         ldap_ca_file: certificates to trust besides the system's.
         timeout: seconds that a look-up may take; the phone rings meanwhile, and is told of without a name after them.
@@ -398,7 +423,10 @@ class BookSettings(_Section):
     command: list[str] = []
     ldap: Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/]+$")] | Literal[""] = ""
     ldap_base: str = ""
-    ldap_filter: str = "(|(telephoneNumber={number})(telephoneNumber={e164})(mobile={number})(mobile={e164}))"
+    ldap_filter: str = (
+        "(|(telephoneNumber={number})(telephoneNumber={e164})(telephoneNumber={national})"
+        "(mobile={number})(mobile={e164})(mobile={national}))"
+    )
     ldap_user: str = ""
     ldap_password_file: Path | None = None
     ldap_ca_file: Path | None = None
@@ -449,6 +477,30 @@ class PhoneSettings(_Section):
             if not re.fullmatch(r"[^\s@/]+@[^\s@/]+", text):
                 raise ValueError(f"{text!r} is not a bare Jabber ID such as alice@example.org")
         return value
+
+    @field_validator("variables")
+    @classmethod
+    def _one_line_each(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if re.search(r"[\x00-\x1f\x7f]", text):
+                raise ValueError(f"the value of {name!r} holds a line break or another control character")
+        return value
+
+    @model_validator(mode="after")
+    def _nothing_is_shared(self) -> PhoneSettings:
+        """One owner for each phone, extension and address: events and orders would go to one of the two."""
+        owners: dict[tuple[str, str], str] = {}
+        for text, user in self.user.items():
+            keys = [("address", text.casefold()), ("extension", user.number)]
+            # Asterisk finds the technology in any case (pjsip/101), and what follows as it stands.
+            keys += [("device", re.sub("^[^/]*", lambda match: match[0].upper(), device)) for device in user.devices]
+            for kind, key in keys:
+                owner = owners.setdefault((kind, key), text)
+                if owner != text:
+                    raise ValueError(f"{owner!r} and {text!r} have the same {kind} {key}")
+            if len(set(keys)) < len(keys):
+                raise ValueError(f"{text!r} has the same device twice")
+        return self
 
 
 class StateSettings(_Section):
@@ -522,6 +574,17 @@ class Settings(_Section):
                     raise ValueError(f"accounts {other!r} and {name!r} are both the component {domain}")
         return self
 
+    @model_validator(mode="after")
+    def _phones_can_be_served(self) -> Settings:
+        if self.phone is None:
+            return self
+        if self.phone.account not in self.account:
+            known = ", ".join(self.account) or "there is none"
+            raise ValueError(f"phone.account: there is no account {self.phone.account!r}; known: {known}")
+        if self.ami is None:
+            raise ValueError("[phone] needs [ami], the manager connection to Asterisk")
+        return self
+
 
 def is_loopback(host: str | None) -> bool:
     """Tell whether ``host`` is this machine, by address or by the name ``localhost`` (no name is looked up)."""
@@ -574,21 +637,17 @@ def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
 
 
 def _known_keys(section: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Settings
-    sections: dict[str, type[BaseModel]] = {
-        "agi": AgiSettings,
-        "account": AccountSettings,
-        "control": ControlSettings,
-        "log": LogSettings,
-    }
+    """Return the keys that a section knows; ``("account", "pbx", "room", "team@rooms.example.org")`` is a section."""
+    kind: Any = Settings
     for part in section:
-        if model is Settings:
-            model = sections[str(part)]
-        elif part == "script":
-            model = ScriptRoute
-    if section[:1] == ("account",) and len(section) == 4:  # account.NAME.room.ADDRESS
-        model = RoomSettings
-    return list(model.model_fields)
+        kind = kind.model_fields[part].annotation if _is_section(kind) else get_args(kind)[-1]
+        if get_origin(kind) is UnionType:  # Section | None
+            kind = get_args(kind)[0]
+    return list(kind.model_fields)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _run_password_command(words: list[str]) -> str:

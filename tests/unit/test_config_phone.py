@@ -1,0 +1,126 @@
+"""[phone] in the configuration file: what is right, and what is said about everything else."""
+
+from __future__ import annotations
+
+import pytest
+
+from agi_xmpp.config import parse
+from agi_xmpp.errors import ConfigError
+
+ACCOUNT = {"jid": "phone@example.org", "password": "s3cr3t-word"}
+ALICE = {"alice@example.org": {"devices": ["PJSIP/101"]}}
+
+
+def file(users=ALICE, **settings):
+    return {
+        "account": {"pbx": ACCOUNT},
+        "ami": {"username": "u", "password": "p4ssword"},
+        "phone": {"account": "pbx", "context": "internal", "user": users, **settings},
+    }
+
+
+def phone(users=ALICE, **settings):
+    found = parse(file(users, **settings), "f.toml").phone
+    assert found is not None
+    return found
+
+
+def complaint(data):
+    with pytest.raises(ConfigError) as caught:
+        parse(data, "f.toml")
+    return str(caught.value)
+
+
+def test_a_user_needs_a_device_and_nothing_else():
+    settings = phone()
+    assert settings.user["alice@example.org"].number == "101"
+
+
+def test_the_extension_may_differ_from_the_device():
+    settings = phone({"a@x.org": {"devices": ["PJSIP/desk@1"], "extension": "front-desk"}})
+    assert settings.user["a@x.org"].number == "front-desk"
+
+
+@pytest.mark.parametrize(
+    ("users", "words"),
+    [
+        ({"a@x.org": {"devices": ["PJSIP/1"]}, "A@X.org": {"devices": ["PJSIP/2"]}}, ["same address", "'A@X.org'"]),
+        (
+            {"a@x.org": {"devices": ["PJSIP/1"]}, "b@x.org": {"devices": ["PJSIP/2", "pjsip/1"]}},
+            ["same device PJSIP/1"],
+        ),
+        (
+            {"a@x.org": {"devices": ["PJSIP/1"]}, "b@x.org": {"devices": ["PJSIP/2"], "extension": "1"}},
+            ["'a@x.org' and 'b@x.org'", "same extension 1"],
+        ),
+        ({"a@x.org": {"devices": ["PJSIP/1", "PJSIP/1"]}}, ["same device twice"]),
+        ({"a@x.org": {"devices": []}}, ["phone.user.a@x.org.devices"]),
+        ({"a@x.org": {"devices": ["PJSIP/a&SIP/b"]}}, ["phone.user.a@x.org.devices.0"]),
+        ({"a@x.org": {"devices": ["PJSIP/desk@1"]}}, ["'desk@1'", "set extension"]),
+        ({"a@x.org": {"devices": ["PJSIP/_X"]}}, ["'_X'", "set extension"]),
+        ({"a@x.org": {"devices": ["PJSIP/1"], "extension": "10-1"}}, ["'10-1' cannot be dialled"]),
+        ({"a@x.org": {"devices": ["PJSIP/1"], "extension": "t"}}, ["'t' cannot be dialled"]),
+        ({"a@x.org": {"devices": ["PJSIP/1"], "extension": "1,2"}}, ["phone.user.a@x.org.extension"]),
+        ({"a": {"devices": ["PJSIP/1"]}}, ["'a' is not a bare Jabber ID"]),
+        ({"a@x.org/pc": {"devices": ["PJSIP/1"]}}, ["not a bare Jabber ID"]),
+        ({"a@x.org": {"device": ["PJSIP/1"]}}, ["phone.user.a@x.org.device: unknown key", "did you mean devices?"]),
+    ],
+)
+def test_what_is_wrong_with_the_user_map_is_said(users, words):
+    text = complaint(file(users))
+    assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize("pattern", ["_NXX", "_+49X.", "_[1-5]XX", "601", "*97", "_X!", "_.", "front-desk", "_[+]1"])
+def test_patterns_of_the_dialplan_are_taken(pattern):
+    assert phone(dial=[pattern]).dial == [pattern]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "_", "_1.2", "_1!2", "_[1", "_1]", "_[]", "6 01", "_X,1", "_X/1", "1\n", "_X" * 41]
+)
+def test_patterns_that_would_mean_something_else_are_not(pattern):
+    assert "phone.dial.0" in complaint(file(dial=[pattern]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("A", "1\r\nChannel: PJSIP/9"), ("A", "\0"), ("PJSIP_HEADER(add,X)", "a\n")]
+)
+def test_a_variable_is_one_line(name, text):
+    assert "control character" in complaint(file(variables={name: text}))
+
+
+def test_a_variable_may_be_a_header():
+    name, text = "PJSIP_HEADER(add,Alert-Info)", "<http://localhost>;info=alert-autoanswer"
+    assert phone(variables={name: text}).variables == {name: text}
+
+
+@pytest.mark.parametrize("name", ["", "1A", "A=B", "A B", "A\nB"])
+def test_the_name_of_a_variable_is_one(name):
+    assert "phone.variables" in complaint(file(variables={name: "x"}))
+
+
+def test_the_account_must_exist():
+    text = complaint(file(account="pxb"))
+    assert "phone.account: there is no account 'pxb'; known: pbx" in text
+
+
+def test_without_ami_there_is_no_phone():
+    data = file()
+    del data["ami"]
+    assert "[phone] needs [ami]" in complaint(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"phone": {"contxt": "x"}}, ["phone.contxt: unknown key", "did you mean context?"]),
+        ({"phone": {"book": {"fles": []}}}, ["phone.book.fles: unknown key", "did you mean files?"]),
+        ({"ami": {"user": "x"}}, ["ami.user: unknown key", "did you mean username?"]),
+        ({"state": {"dir": "x"}}, ["state.dir: unknown key", "did you mean directory?"]),
+        ({"account": {"pbx": {"room": {"r@x.org": {"nik": "x"}}}}}, ["room.r@x.org.nik", "did you mean nick?"]),
+    ],
+)
+def test_an_unknown_key_is_told_with_its_neighbours(change, words):
+    text = complaint(change)
+    assert all(word in text for word in words), text
