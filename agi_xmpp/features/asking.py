@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agi_xmpp.errors import AgiXmppError, BadText, Bounced, NotConfirmed, NotConnected, Refused, XmppError
-from agi_xmpp.features.desk import CALLS, Card, Chosen, Declined, Desk, Told
+from agi_xmpp.features.desk import QUESTIONS, Card, Chosen, Declined, Desk, Told
 from agi_xmpp.features.menu import Choice, Menu
 from agi_xmpp.xmpp.model import (
     Command,
@@ -137,6 +137,14 @@ class Asking(Guest):
             raise result
         return result
 
+    def matches(self, message: IncomingMessage) -> bool:
+        """Return True if a text is an answer to an open question, so that it cannot mean anything else."""
+        return self._desk.matches(message)
+
+    def is_asked(self, who: Jid) -> bool:
+        """Return True if a question lies before somebody."""
+        return self._desk.is_open_for(who)
+
     # Guest
 
     def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:
@@ -171,7 +179,7 @@ class Asking(Guest):
 
     async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
         """See `Guest.execute`."""
-        if node == CALLS:
+        if node == QUESTIONS:
             return self._list(who, values)
         # Clients with buttons show an error of a command badly or not at all, so it is said in the chat, too.
         verdict = self._desk.execute(who, node)

@@ -38,7 +38,7 @@ CROSSING = 3.0
 MAX_NUMBER = 999
 
 #: The command that lists all open cards of who executes it.
-CALLS = "calls"
+QUESTIONS = "questions"
 
 #: Characters of a question in a list of questions.
 _SHORT = 60
@@ -245,6 +245,25 @@ class Desk:
             return None
         return self._bare(cards, message, awaited)
 
+    def matches(self, message: IncomingMessage) -> bool:
+        """Return True if a text answers an open card: it names one by a reply or a number, or is one of its answers.
+
+        Nothing changes by asking. Other features leave such a text to the desk.
+        """
+        cards = [card for card in self._open.get(message.sender.bare, ()) if card.takes(message)]
+        named = CALL_NAME.match(message.body)
+        for card in cards:
+            if (message.reply_to in card.ids) or (named and int(named[1]) == card.number):
+                return True
+            answer = card.menu.match(message.body)
+            if answer.choice or answer.declined or answer.candidates:
+                return True
+        return False
+
+    def is_open_for(self, who: Jid) -> bool:
+        """Return True if a card lies before somebody."""
+        return bool(self._cards_of(who))
+
     def execute(self, who: Jid, node: str) -> Chosen | Told | None:
         """Say what executing a button's command means; None if there is no such command for ``who``."""
         for card in self._cards_of(who):
@@ -258,7 +277,7 @@ class Desk:
     def commands(self, who: Jid) -> list[Command]:
         """Return the commands that ``who`` finds in a list."""
         cards = self._cards_of(who)
-        return [Command(CALLS, f"Calls that wait for your answer ({len(cards)})")] if cards else []
+        return [Command(QUESTIONS, f"Calls that wait for your answer ({len(cards)})")] if cards else []
 
     def form(self, who: Jid) -> Form:
         """Return a form with all cards that lie before ``who``."""

@@ -105,8 +105,8 @@ async def tap(scene: Scene, card: Heard) -> None:
 async def fill_in(scene: Scene, card: Heard) -> None:
     """Do what Gajim and Psi do: take the command from the list, and fill in its form."""
     listed = await scene.bob.commands(card.sender)
-    assert listed == {"calls": "Calls that wait for your answer (1)"}
-    command = (await scene.bob.execute(card.sender, "calls")).find(f"{COMMAND}command")
+    assert listed == {"questions": "Calls that wait for your answer (1)"}
+    command = (await scene.bob.execute(card.sender, "questions")).find(f"{COMMAND}command")
     assert command is not None
     assert command.get("status") == "executing"
     fields = command.findall("{jabber:x:data}x/{jabber:x:data}field")
@@ -114,7 +114,7 @@ async def fill_in(scene: Scene, card: Heard) -> None:
     options = {option.get("label"): option.findtext("{jabber:x:data}value") for option in fields[0][:]}
     form = {fields[0].get("var", ""): options["Forward to desk"] or ""}
     done = await scene.bob.execute(
-        card.sender, "calls", action="complete", session=command.get("sessionid", ""), form=form
+        card.sender, "questions", action="complete", session=command.get("sessionid", ""), form=form
     )
     completed = done.find(f"{COMMAND}command")
     assert completed is not None
@@ -238,7 +238,7 @@ class TestSeveralCalls:
     async def test_the_form_shows_both(self, scene: Scene) -> None:
         ann, ann_card = await ask(scene, "Ann")
         ben, _ = await ask(scene, "Ben")
-        command = (await scene.bob.execute(ann_card.sender, "calls")).find(f"{COMMAND}command")
+        command = (await scene.bob.execute(ann_card.sender, "questions")).find(f"{COMMAND}command")
         assert command is not None
         fields = command.findall("{jabber:x:data}x/{jabber:x:data}field")
         assert [field.get("label") for field in fields] == [
@@ -247,7 +247,7 @@ class TestSeveralCalls:
         ]
         form = {fields[0].get("var", ""): "3", fields[1].get("var", ""): "1"}
         await scene.bob.execute(
-            ann_card.sender, "calls", action="complete", session=command.get("sessionid", ""), form=form
+            ann_card.sender, "questions", action="complete", session=command.get("sessionid", ""), form=form
         )
         assert await result(scene, ann) == ("OK", "3")
         assert await result(scene, ben) == ("OK", "1")
@@ -338,7 +338,7 @@ class TestWho:
             jid, node = nodes(card)[0]
             assert (await impostor.execute(jid, node)).get("type") == "error"
             assert await impostor.commands(jid) == {}
-            refused = await impostor.execute(jid, "calls")
+            refused = await impostor.execute(jid, "questions")
             assert refused.find(f".//{ERROR}forbidden") is not None
             scene.bob.say(card.sender, "3")
             assert await result(scene, call) == ("OK", "3")
@@ -411,7 +411,7 @@ class TestProfanity:
             call = await scene.asterisk.call("s", caller_id='"Ann" <5551234>')
             await client.shows("3: Voicemail")
             pbx = (await scene.service.status())["accounts"][0]["jid"]
-            client.type(f"/cmd exec calls {pbx}")
+            client.type(f"/cmd exec questions {pbx}")
             await client.shows("[field1] #1 Call from Ann, where to?:")
             client.type("/field1 3")
             await client.shows("Field updated")

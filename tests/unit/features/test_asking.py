@@ -296,30 +296,43 @@ class TestCommands:
     async def test_the_form(self):
         stage = Stage()
         first, second = await stage.ask(), await stage.ask()
-        form = await stage.asking.execute(PHONE, "calls", None)
+        form = await stage.asking.execute(PHONE, "questions", None)
         assert form is not None
         assert form.form is not None
         one, two = (field.var for field in form.form.fields)
-        done = await stage.asking.execute(PHONE, "calls", {"FORM_TYPE": ["x"], one: ["2"], two: ["1"], "junk": []})
+        done = await stage.asking.execute(PHONE, "questions", {"FORM_TYPE": ["x"], one: ["2"], two: ["1"], "junk": []})
         assert done is not None
         assert done.note == "#1: You chose 2: Desk\n#2: You chose 1: Cell"
         assert [(await task).choice for task in (first, second)] == [MENU.choices[1], MENU.choices[0]]
-        late = await stage.asking.execute(PHONE, "calls", {one: ["1"]})
+        late = await stage.asking.execute(PHONE, "questions", {one: ["1"]})
         assert late is not None
         assert late.note.startswith("This question is closed")
 
     @pytest.mark.parametrize("values", [{}, {"k": []}, {"k": [""]}, {"k": ["1"]}])
     async def test_a_form_that_chooses_nothing(self, values):
         with pytest.raises(Refused) as refused:
-            await Stage().asking.execute(PHONE, "calls", values)
+            await Stage().asking.execute(PHONE, "questions", values)
         assert refused.value.condition == "bad-request"
 
     async def test_the_list_is_for_who_is_asked_only(self):
         stage = Stage()
         task = await stage.ask()
-        assert [command.node for command in stage.asking.commands(PHONE)] == ["calls"]
+        assert [command.node for command in stage.asking.commands(PHONE)] == ["questions"]
         assert stage.asking.commands(CAROL) == []
         with pytest.raises(Refused) as refused:
-            await stage.asking.execute(CAROL, "calls", None)
+            await stage.asking.execute(CAROL, "questions", None)
         assert refused.value.condition == "forbidden"
         task.cancel()
+
+
+async def test_others_can_see_what_is_an_answer():
+    stage = Stage()
+    task = await stage.ask()
+    answer = IncomingMessage(PHONE, "2", "chat", "b1", "", 1000.0, 1000.0)
+    assert stage.asking.matches(answer)
+    assert stage.asking.is_asked(PHONE)
+    assert not stage.asking.is_asked(CAROL)
+    stage.hear("2")
+    await task
+    assert not stage.asking.matches(answer)
+    assert not stage.asking.is_asked(PHONE)

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agi_xmpp.features.desk import (
-    CALLS,
     CLOSED_LIMIT,
     CLOSED_TTL,
     CROSSING,
     MAX_HINTS,
     MAX_NUMBER,
+    QUESTIONS,
     Card,
     Chosen,
     Declined,
@@ -291,7 +291,7 @@ class TestCommands:
         assert desk.execute(PHONE, "answer/k2/2") is None
 
     def test_the_list_and_its_form(self, desk, ann, ben):
-        assert desk.commands(PHONE) == [Command(CALLS, "Calls that wait for your answer (2)")]
+        assert desk.commands(PHONE) == [Command(QUESTIONS, "Calls that wait for your answer (2)")]
         form: Form = desk.form(PHONE)
         assert [(field.var, field.label) for field in form.fields] == [
             ("k1", "#1 Call from Ann"),
@@ -339,3 +339,40 @@ def test_a_bare_text_never_chooses_among_two(body, kept, awaited):
     desk.open(BOB, BEN, "b")
     verdict = route(desk, body, kept=kept, awaited=awaited)
     assert not isinstance(verdict, (Chosen, Declined)) or CALL_NAME.match(body)
+
+
+class TestMatches:
+    """What other features leave to the desk."""
+
+    @pytest.mark.parametrize("text", ["1", "cell", "2.", "#1 1", "#1 601", "no", "CELL"])
+    def test_an_answer(self, desk, ann, text):
+        assert desk.matches(message(text))
+
+    @pytest.mark.parametrize("text", ["call 601", "transfer #2 103", "help", "#2 1", "dnd on"])
+    def test_something_else(self, desk, ann, text):
+        assert not desk.matches(message(text))
+
+    def test_a_beginning_that_fits_several(self, desk):
+        desk.open(BOB, parse(("What now?", "1=Call back", "2=Call a colleague")), "c")
+        assert desk.matches(message("call"))
+        assert not desk.matches(message("call 601"))
+
+    def test_a_reply_names_a_card_whatever_it_says(self, desk, ann):
+        assert desk.matches(message("call 601", reply_to="m-ann"))
+        assert not desk.matches(message("call 601", reply_to="m-other"))
+
+    def test_only_of_who_was_asked_and_while_it_is_open(self, desk, ann):
+        assert not desk.matches(message("1", sender=Jid("carol", "x.org", "pc")))
+        assert desk.is_open_for(PHONE)
+        assert not desk.is_open_for(CAROL)
+        desk.close(ann, "over")
+        assert not desk.matches(message("1"))
+        assert not desk.is_open_for(PHONE)
+
+    def test_older_than_the_question(self, desk, ann, clock):
+        assert not desk.matches(message("1", sent_at=clock.now - 0.001))
+
+    def test_nothing_changes(self, desk, ann):
+        desk.matches(message("nonsense"))
+        desk.matches(message("1"))
+        assert (ann.hints, ann.pending, len(desk)) == (0, "", 1)
