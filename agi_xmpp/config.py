@@ -337,6 +337,8 @@ class AmiSettings(_PasswordSource):
                 "needs exactly one of password, password_file, password_env and password_command"
                 + (f", not {' and '.join(self.sources)}" if self.sources else "")
             )
+        if self.password is not None and self.password.get_secret_value() in EXAMPLE_PASSWORDS:
+            raise ValueError("password is still the one of the example; set the manager user's own")
         if self.tls == "none" and not self.accept_unencrypted and not is_loopback(self.host):
             raise ValueError(
                 'tls = "none" towards another machine lets the network read who calls whom:'
