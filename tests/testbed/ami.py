@@ -164,7 +164,7 @@ class Ami:
                 subscription.wake()
 
     def _dispatch(self, message: Message) -> None:
-        if "Response" in message:
+        if "Response" in message and "Event" not in message:  # the event OriginateResponse has both
             reply = self._replies.get(message.get("ActionID", ""))
             if reply is not None and not reply.done():
                 reply.set_result(message)

@@ -10,6 +10,7 @@
 | 630, 640, 650 | a menu that waits for a digit; the conference ``staff``; echo |
 | 661, 662, 663 | Bob; after a second without answer, and if he is busy, Carol; after a second his voicemail |
 | 670, 671, 672 | busy; congestion; ringing for ever |
+| 680, 681 | Bob, called by +49301234567 "Müller, Jörg & Söhne"; by a number that is withheld |
 | 700, 701 … 720 | park a call here; fetch it there |
 | \\*8, \\*\\*102 | take a call that rings at anybody's phone, at Bob's |
 
@@ -55,6 +56,7 @@ allow = ulaw
 aors = {device}
 direct_media = no
 media_address = 127.0.0.1
+bind_rtp_to_media_address = yes
 callerid = "{name}" <{number}>
 call_group = 1
 pickup_group = 1
@@ -66,31 +68,36 @@ remove_existing = yes
 """
 _DIALPLAN = """
 [internal]
-exten => _10[1-5],1,Dial(PJSIP/${EXTEN},60,tT)
-exten => _20[1-5],1,Dial(PJSIP/${EXTEN},60,tT)
+exten => _10[1-5],1,Dial(PJSIP/${EXTEN},60,tTkK)
+exten => _20[1-5],1,Dial(PJSIP/${EXTEN},60,tTkK)
 exten => 600,1,Dial(Local/102@internal/n,60)
 exten => 601,1,Dial(Local/102@internal,60)
-exten => 610,1,Dial(PJSIP/102&PJSIP/103,60,tT)
-exten => 611,1,Dial(PJSIP/101&PJSIP/201,60,tT)
-exten => 620,1,Queue(sales,tT,,,60)
+exten => 610,1,Dial(PJSIP/102&PJSIP/103,60,tTkK)
+exten => 611,1,Dial(PJSIP/101&PJSIP/201,60,tTkK)
+exten => 620,1,Queue(sales,tTkK,,,60)
 exten => 630,1,Answer()
  same => n,Read(DIGIT,basic-pbx-ivr-main,1,,1,60)
  same => n,Goto(10${DIGIT},1)
 exten => 640,1,ConfBridge(staff)
 exten => 650,1,Answer()
  same => n,Echo()
-exten => 661,1,Dial(PJSIP/102,1,tT)
- same => n,Dial(PJSIP/103,60,tT)
-exten => 662,1,Dial(PJSIP/102,60,tT)
+exten => 661,1,Dial(PJSIP/102,1,tTkK)
+ same => n,Dial(PJSIP/103,60,tTkK)
+exten => 662,1,Dial(PJSIP/102,60,tTkK)
  same => n,GotoIf($["${DIALSTATUS}" = "BUSY"]?:no)
- same => n,Dial(PJSIP/103,60,tT)
+ same => n,Dial(PJSIP/103,60,tTkK)
  same => n(no),Hangup()
-exten => 663,1,Dial(PJSIP/102,1,tT)
+exten => 663,1,Dial(PJSIP/102,1,tTkK)
  same => n,VoiceMail(102@default,u)
 exten => 670,1,Busy()
 exten => 671,1,Congestion()
 exten => 672,1,Ringing()
  same => n,Wait(3600)
+exten => 680,1,Set(CALLERID(num)=+49301234567)
+ same => n,Set(CALLERID(name)=Müller, Jörg & Söhne)
+ same => n,Dial(PJSIP/102,60,tTkK)
+exten => 681,1,Set(CALLERID(pres)=prohib)
+ same => n,Dial(PJSIP/102,60,tTkK)
 exten => _**10X,1,Pickup(${EXTEN:2}@internal)
 include => parkedcalls
 """
