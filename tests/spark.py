@@ -1,6 +1,6 @@
 """What the XMPP client Spark does with the phone protocol, as a program: feed it every stanza that it would receive.
 
-Written after its classes PhonePlugin, PhoneClient, IncomingCall, BroadcastPlugin and StatusBar, in 2.8.3 and 3.1. It has
+Written after its classes PhonePlugin, PhoneClient, IncomingCall, BroadcastPlugin and StatusBar (2.8.3 and 3.1). It has
 one place for the presence before a call, which it never clears, and does not look at call ids.
 """
 

@@ -51,7 +51,7 @@ class Line:
 
 def test_an_incoming_call_is_told_from_the_first_ring_to_the_end():
     announcer = Announcer({})
-    changes = [Rang(call("a")), Answered(talking("a")), Ended(talking("a"), How.TALKED)]
+    changes: list[Change] = [Rang(call("a")), Answered(talking("a")), Ended(talking("a"), How.TALKED)]
     assert [told for change in changes for told in announcer.announce(change)] == [
         (BOB, PhoneEvent(EventType.RING, "a", "PJSIP/102", "101", "Alice (101)")),
         (BOB, PhoneEvent(EventType.ON_PHONE, "a", "PJSIP/102", "101")),
