@@ -7,7 +7,7 @@ implements `Session`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -59,6 +59,7 @@ class IncomingMessage:
         reactions: emoji.
         action: the id of a button that was pressed (XEP-0439), or "".
         displayed: the id of a message of ours that the sender has now seen (XEP-0333), or "".
+        recipient: the address that it was sent to: a component (XEP-0114) has many.
     """
 
     sender: Jid
@@ -75,6 +76,7 @@ class IncomingMessage:
     reactions: tuple[str, ...] = ()
     action: str = ""
     displayed: str = ""
+    recipient: Jid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,10 +459,18 @@ class Session(Protocol):
             make: its class: called with the session.
         """
 
-    def serve_phones(self, host: PhoneHost) -> PhonePort:
+    def dismiss(self, make: Callable[[Session], Guest]) -> None:
+        """Let that guest go: it sees and offers nothing any more. Does nothing if there is none."""
+
+    def serve_phones(self, host: PhoneHost, table: MutableMapping[str, str] | None = None) -> PhonePort:
         """Answer the phone protocol from now on, with ``host`` as the one who knows the phones.
 
         Offered in service discovery; phone actions, subscriptions to phone contacts and their probes go to ``host``.
+
+        Args:
+            host: is asked from now on.
+            table: keeps who is subscribed to phone contacts over a restart; without one they are forgotten, and come
+                back with the next probe of each subscriber's server.
         """
 
     async def join_room(self, room: str, nick: str = "", *, password: str = "", timeout: float = 10.0) -> RoomEntry:

@@ -15,7 +15,7 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
 from typing import Any, cast
 
 import aioxmpp
@@ -44,6 +44,8 @@ from agi_xmpp.xmpp.model import (
     Show,
 )
 from agi_xmpp.xmpp.outbox import Outbox, Queue, Queued, Sent
+from agi_xmpp.xmpp.phone import Phones
+from agi_xmpp.xmpp.phone_model import PhoneHost, PhonePort
 from agi_xmpp.xmpp.presence import Decision, PresenceTracker, Subscription, decide
 from agi_xmpp.xmpp.rooms import Rooms
 from agi_xmpp.xmpp.text import clean_body, clean_status, thread_id
@@ -102,6 +104,8 @@ class BaseSession:
         self._guests: dict[Callable[[Session], Guest], Guest] = {}
         self._errands = Errands(account)
         self._commands = Commands(self._clock, self._guests.values, self._errands)
+        component = parse(settings.jid) if settings.is_component else None
+        self._phones = Phones(account, self._link, component, self._errands, self._clock)
         self._news = asyncio.Event()
         self._began_at = 0.0
         self._roster_known = False
@@ -136,6 +140,7 @@ class BaseSession:
         for future in self._receiving:
             if not future.done():
                 future.set_result(NotConnected(f"account {self._account} is being stopped"))
+        self._phones.leave()
         self._sign_out()
         self._rooms.stop()
         await self._link.stop(max(end - _now(), 0.0))
@@ -404,6 +409,14 @@ class BaseSession:
             self._guests[make] = make(self)
         return cast(G, self._guests[make])
 
+    def dismiss(self, make: Callable[[Session], Guest]) -> None:
+        """See `Session.dismiss`."""
+        self._guests.pop(make, None)
+
+    def serve_phones(self, host: PhoneHost, table: MutableMapping[str, str] | None = None) -> PhonePort:
+        """See `Session.serve_phones`."""
+        return self._phones.serve(host, {} if table is None else table)
+
     # Rooms
 
     async def join_room(self, room: str, nick: str = "", *, password: str = "", timeout: float = 10.0) -> RoomEntry:
@@ -431,23 +444,26 @@ class BaseSession:
         for feature in stanzas.READ_FEATURES:
             client.summon(aioxmpp.DiscoServer).register_feature(feature)
         self._commands.install(client)
+        self._phones.install(client)
 
     def session_began(self) -> None:
         """Show that we are there, ask who else is, and enter our rooms."""
         self._began_at = _now()
         self._sign_in()
         self._rooms.session_began()
+        self._spawn(self._phones.session_began())
 
     def session_ended(self) -> None:
         """Forget who is there."""
         self._presence.clear()
         self._rooms.session_ended()
+        self._phones.session_ended()
         self._tell_news()
 
     def message_came(self, message: Any) -> None:
         """Take a message stanza."""
         own = self._link.jid
-        if self._rooms.message_came(message):
+        if self._rooms.message_came(message) or self._phones.message_came(message):
             return
         if message.type_ is aioxmpp.MessageType.ERROR:
             self._bounce_came(message, own)
