@@ -1,0 +1,133 @@
+"""In order for everybody, with names from the phone book, and nobody waits for somebody else's look-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agi_xmpp.ami.calls import Answered, Dialled, Ended, How, Party, Phase, Rang, Restored
+from agi_xmpp.features.phone.book.model import Entry
+from agi_xmpp.features.phone.events import Announcer
+from agi_xmpp.features.phone.telling import Teller
+from agi_xmpp.xmpp.phone_model import PhoneEvent
+from tests.unit.features.phone.house import BOB, CAROL, call
+
+
+class Desk:
+    """A teller with a phone book that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.announced: dict[str, str] = {}
+        self.sent: list[tuple[str, PhoneEvent]] = []
+        self.asked: list[str] = []
+        self._answers: dict[str, asyncio.Future[Entry | None]] = {}
+        self._changed = asyncio.Event()
+        self.teller = Teller(Announcer(self.announced), self._send, self._lookup)
+
+    def _send(self, owner: str, event: PhoneEvent) -> None:
+        self.sent.append((owner, event))
+        self._changed.set()
+
+    def _answer(self, number: str) -> asyncio.Future[Entry | None]:
+        return self._answers.setdefault(number, asyncio.get_running_loop().create_future())
+
+    async def _lookup(self, number: str) -> Entry | None:
+        self.asked.append(number)
+        return await asyncio.shield(self._answer(number))
+
+    def says(self, number: str, entry: Entry | None) -> None:
+        self._answer(number).set_result(entry)
+
+    async def sends(self, count: int) -> list[str]:
+        async with asyncio.timeout(5):
+            while len(self.sent) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.short()
+
+    def short(self, owner: object = "") -> list[str]:
+        return [event.type.value for to, event in self.sent if str(owner) in to]
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    desk = Desk()
+    yield desk
+    await desk.teller.stop()
+
+
+RINGING = call()
+TALKING = call(phase=Phase.TALKING)
+
+
+async def test_the_name_of_the_phone_book_goes_before_that_of_the_network(desk):
+    desk.says("101", Entry("Ann Smith", company="ACME"))
+    desk.teller.call_changed(Rang(RINGING))
+    await desk.sends(1)
+    assert desk.sent[0][1].caller_name == "Ann Smith, ACME (101)"
+    assert desk.sent[0][1].caller_id == "101"
+
+
+@pytest.mark.parametrize("entry", [None, Entry("")])
+async def test_without_a_name_in_the_book_that_of_the_network_stands(desk, entry):
+    desk.says("101", entry)
+    desk.teller.call_changed(Dialled(call(phase=Phase.DIALLING, incoming=False)))
+    await desk.sends(1)
+    assert desk.sent[0][1].caller_name == "Ann Smith"
+
+
+async def test_a_call_without_a_number_is_not_looked_up(desk):
+    desk.teller.call_changed(Rang(call(party=Party())))
+    assert (desk.short(), desk.asked) == (["RING"], [])
+
+
+async def test_what_happens_during_a_look_up_comes_behind_it(desk):
+    desk.teller.call_changed(Rang(RINGING))
+    desk.teller.call_changed(Answered(TALKING))
+    assert desk.short() == []
+    desk.says("101", None)
+    assert await desk.sends(2) == ["RING", "ON_PHONE"]
+
+
+async def test_others_do_not_wait(desk):
+    desk.teller.call_changed(Rang(RINGING))
+    desk.teller.call_changed(Answered(call(CAROL, phase=Phase.TALKING)))
+    assert desk.short(CAROL) == ["ON_PHONE"]
+    assert desk.short(BOB) == []
+
+
+async def test_a_call_that_is_over_meanwhile_does_not_pop_up(desk):
+    desk.teller.call_changed(Rang(RINGING))
+    desk.teller.call_changed(Ended(RINGING, How.MISSED))
+    desk.teller.call_changed(Rang(call(id="c-2")))
+    desk.says("101", None)
+    await desk.sends(1)
+    assert [(event.type.value, event.call_id) for _to, event in desk.sent] == [("RING", "c-2")]
+
+
+async def test_settling_waits_for_what_is_still_to_be_told(desk):
+    desk.announced[str(BOB)] = "c-0 PJSIP/102"
+    desk.teller.call_changed(Rang(RINGING))
+    desk.teller.call_changed(Restored(call(id="c-0", phase=Phase.TALKING)))
+    desk.teller.settle()
+    assert desk.short() == []
+    desk.says("101", None)
+    await desk.sends(1)
+    await desk.teller.stop()
+    assert desk.short() == ["RING"], "c-0 goes on, so its ON_PHONE stands"
+
+
+async def test_settling_ends_what_is_no_more(desk):
+    desk.announced[str(BOB)] = "c-0 PJSIP/102"
+    desk.teller.settle()
+    assert [(event.type.value, event.call_id) for _to, event in desk.sent] == [("HANG_UP", "c-0")]
+
+
+async def test_stopping_tells_what_waits(desk):
+    desk.teller.call_changed(Rang(RINGING))
+    desk.teller.call_changed(Answered(TALKING))
+    await asyncio.sleep(0)
+    await desk.teller.stop()
+    assert desk.short() == ["RING", "ON_PHONE"]
