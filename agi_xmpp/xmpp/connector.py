@@ -11,15 +11,16 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import aioxmpp
 from aioxmpp import errors, nonza, protocol, security_layer
 
+from agi_xmpp import tls
 from agi_xmpp.config import AccountSettings, is_loopback
-from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
+from agi_xmpp.errors import ConfigError, LoginFailed, NotConnected, TlsFailed, XmppError
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp import failures, srv
 from agi_xmpp.xmpp.model import Jid
@@ -43,6 +44,8 @@ def _no_stock_tls(*_args: object) -> NoReturn:
 class Connector:
     """Gives aioxmpp's `Client` logged-in streams. One for each account; it outlives the clients.
 
+    Written for a client's login; a component's overrides what is different there.
+
     Args:
         jid: whom to log in.
         settings: of the account.
@@ -51,6 +54,9 @@ class Connector:
         on_failure: called with what ended an attempt, and the seconds until the next one.
         find: finds the domain's servers.
     """
+
+    #: What the protocol is called when TLS is negotiated before anything else (XEP-0368 section 3).
+    alpn: Sequence[str] = ("xmpp-client",)
 
     # What aioxmpp asks of a connector
     tls_supported = True
@@ -72,7 +78,7 @@ class Connector:
         self._on_attempt = on_attempt
         self._on_failure = on_failure
         self._find = find
-        self._domain = jid.domain.encode("idna").decode()
+        self._domain = jid.domain.encode("idna").decode()  # as certificates and the DNS know it
         self._bridge: Bridge | None = None
 
     @property
@@ -158,10 +164,8 @@ class Connector:
             password = await asyncio.to_thread(self._settings.secret)
             context = self._ssl_context(target)
             async with asyncio.timeout(timeout), self._stream(target, context, logger) as (bridge, stream, greeting):
-                features = await greeting
-                if context is not None and not target.direct_tls:
-                    features = await self._start_tls(context, stream, features)
-                features = await self._authenticate(bridge.transport, stream, features, password)
+                starttls = None if target.direct_tls else context
+                features = await self._negotiate(bridge, stream, greeting, starttls, password)
                 # From here to the end of resource binding the library waits without a limit of its own.
                 stream.deadtime_hard_limit = timedelta(seconds=timeout)
                 self._bridge = bridge
@@ -169,18 +173,26 @@ class Connector:
         except Exception as error:
             if not isinstance(error, failures.EXPECTED):
                 log.warning("unexpected while connecting to %s", target, exc_info=True)
-            raise failures.explain(
-                error, jid=str(self._jid.bare), domain=self._jid.domain, place=str(target), timeout=timeout
-            ) from None
+            raise self._explain(error, str(target)) from None
+
+    def _explain(self, error: Exception, place: str) -> XmppError:
+        """Return an error of ours for what ended an attempt to log in at ``place``."""
+        return failures.explain(
+            error,
+            jid=str(self._jid.bare),
+            domain=self._jid.domain,
+            place=place,
+            timeout=self._settings.connect_timeout,
+        )
 
     @contextlib.asynccontextmanager
     async def _stream(
         self, target: srv.Target, context: ssl.SSLContext | None, logger: logging.Logger
     ) -> AsyncIterator[tuple[Bridge, Stream, Awaitable[Any]]]:
-        """Open a connection and begin a stream on it; yield them and its features. A failure leaves nothing open."""
-        stream = Stream(to=aioxmpp.JID.fromstr(self._jid.domain, strict=False), base_logger=logger)
-        greeting = stream.features_future()  # before we connect: the server may be quicker than our next line
-        bridge = Bridge(stream, self._domain)
+        """Open a connection and begin a stream on it; yield them and its greeting. A failure leaves nothing open."""
+        stream = self._new_stream(logger)
+        greeting = self._greeting(stream)  # before we connect: the server may be quicker than our next line
+        bridge = self._new_bridge(stream)
         try:
             await asyncio.get_running_loop().create_connection(
                 lambda: bridge,
@@ -193,6 +205,26 @@ class Connector:
         except BaseException as error:
             bridge.lose(error if isinstance(error, Exception) else ConnectionAbortedError("given up"))
             raise
+
+    def _new_stream(self, logger: logging.Logger) -> Stream:
+        return Stream(to=aioxmpp.JID.fromstr(self._jid.domain, strict=False), base_logger=logger)
+
+    def _new_bridge(self, stream: Stream) -> Bridge:
+        return Bridge(stream, self._domain)
+
+    def _greeting(self, stream: Any) -> Awaitable[Any]:
+        """Return what the server says first: its features."""
+        features: Awaitable[Any] = stream.features_future()
+        return features
+
+    async def _negotiate(
+        self, bridge: Bridge, stream: Any, greeting: Awaitable[Any], starttls: ssl.SSLContext | None, password: str
+    ) -> Any:
+        """Encrypt, if that is still to be done, and log in; return the features of the stream that is left then."""
+        features = await greeting
+        if starttls is not None:
+            features = await self._start_tls(starttls, stream, features)
+        return await self._authenticate(bridge.transport, stream, features, password)
 
     async def _start_tls(self, context: ssl.SSLContext, stream: Stream, features: Any) -> Any:
         """Encrypt the stream and return the features of the new one.
@@ -238,21 +270,14 @@ class Connector:
         """
         settings = self._settings
         if settings.tls == "none":
-            if not is_loopback(settings.server):  # the configuration has refused it already
+            # The configuration has refused it already.
+            if not (settings.accept_unencrypted or is_loopback(settings.server)):
                 raise TlsFailed('tls = "none" is allowed towards this machine only')
             return None
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9325 section 3.1.1
-        if target.direct_tls:
-            context.set_alpn_protocols(["xmpp-client"])  # XEP-0368 section 3
-        if settings.accept_any_certificate:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif settings.ca_file is not None:
-            try:
-                context.load_verify_locations(cafile=settings.ca_file)
-            except ssl.SSLError:
-                raise TlsFailed(f"ca_file {settings.ca_file}: it holds no certificate (PEM)") from None
-            except OSError as error:
-                raise TlsFailed(f"ca_file {settings.ca_file}: {error.strerror}") from None
+        try:
+            context = tls.client_context(settings.ca_file, accept_any_certificate=settings.accept_any_certificate)
+        except ConfigError as error:
+            raise TlsFailed(str(error)) from None
+        if target.direct_tls and self.alpn:
+            context.set_alpn_protocols(list(self.alpn))
         return context

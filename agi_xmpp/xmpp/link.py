@@ -130,12 +130,9 @@ class Listener(Protocol):
     def presence_came(self, presence: Any) -> None:
         """A presence stanza."""
 
-    async def roster_pushed(self, iq: Any) -> None:
-        """A roster push (RFC 6121 section 2.1.6)."""
-
 
 class Link:
-    """Keeps one account connected from `start` to `stop`.
+    """Keeps one account connected from `start` to `stop`, as a client; `component_link.ComponentLink` as a component.
 
     Args:
         account: its name, for the log.
@@ -143,6 +140,9 @@ class Link:
         settings: of the account.
         listener: is told what happens.
     """
+
+    make_connector: Callable[..., Connector] = Connector
+    make_client: Callable[..., Any] = aioxmpp.Client
 
     def __init__(self, account: str, jid: Jid, settings: AccountSettings, listener: Listener) -> None:
         self.account = account
@@ -161,7 +161,7 @@ class Link:
         self._deliveries: set[Delivery] = set()
         self._replies: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
-        self._connector = Connector(
+        self._connector = self.make_connector(
             jid,
             settings,
             Pace(settings.retry_max, time.monotonic),
@@ -173,6 +173,11 @@ class Link:
     def jid(self) -> Jid:
         """The address that the server gave us, or the configured one before that."""
         return self._bound or self._configured
+
+    @property
+    def server(self) -> Jid:
+        """Whom to ping: the answer comes when our server has processed all that we sent before."""
+        return Jid("", self.jid.domain)
 
     @property
     def online(self) -> bool:
@@ -346,7 +351,7 @@ class Link:
         engine_log = log.getChild("engine")
         engine_log.setLevel(logging.DEBUG if log.isEnabledFor(logging.DEBUG) else logging.CRITICAL)
         engine_log.getChild("XMLStream").addFilter(_hide_room_passwords)
-        client = aioxmpp.Client(
+        client = self.make_client(
             outward(self._configured),
             security(),
             negotiation_timeout=timedelta(seconds=settings.connect_timeout),
@@ -364,21 +369,21 @@ class Link:
         client.on_stream_destroyed.connect(self._guarded(self._destroyed))
         client.stream.app_inbound_message_filter.register(self._guarded(self._listener.message_came), order=0)
         client.stream.app_inbound_presence_filter.register(self._guarded(self._listener.presence_came), order=0)
-        client.stream.register_iq_request_handler(
-            aioxmpp.IQType.SET, aioxmpp.roster.xso.Query, self._listener.roster_pushed
-        )
         self._offer_services(client)
         self._listener.client_made(client)
         return client
 
-    @staticmethod
-    def _offer_services(client: Any) -> None:
+    def _offer_services(self, client: Any) -> None:
         """Answer disco#info (XEP-0030), ping (XEP-0199) and version (XEP-0092). The rest is service-unavailable."""
         disco = client.summon(aioxmpp.DiscoServer)
         disco.set_identity_names("client", "bot", {aioxmpp.structs.LanguageTag.fromstr("en"): "agi-xmpp"})
         client.summon(aioxmpp.PingService)
         version = client.summon(aioxmpp.VersionServer)
         version.name, version.version, version.os = "agi-xmpp", __version__, None
+
+    def _conflict(self) -> str:
+        """Return one sentence for having been thrown out by another one of us."""
+        return f"another login with the resource of {self.jid} threw us out; give each its own in jid"
 
     # What the library and the connector tell
 
@@ -432,7 +437,7 @@ class Link:
         self._enter(SessionState.WAITING)
         if failures.is_conflict(error):
             self._report(
-                NotConnected(f"another login with the resource of {self.jid} threw us out; give each its own in jid"),
+                NotConnected(self._conflict()),
                 f"trying again every {self._settings.login_retry:g} s",
             )
         elif isinstance(error, failures.EXPECTED):

@@ -28,6 +28,9 @@ log = logging.getLogger("agi_xmpp.xmpp")
 #: Rooms that we are out of and whose reason is remembered, for the verb that speaks there next.
 REMEMBERED_REASONS = 100
 
+#: Our nick if our address has no part before the ``@``; res_xmpp's.
+DEFAULT_NICK = "asterisk"
+
 _PRESENCES = frozenset({aioxmpp.PresenceType.AVAILABLE, aioxmpp.PresenceType.UNAVAILABLE, aioxmpp.PresenceType.ERROR})
 
 
@@ -58,7 +61,7 @@ class Rooms:
         self._settings = settings
         self._occupant_left = occupant_left
         self._timing = timing
-        self._default_nick = parse(settings.jid).local
+        self._default_nick = parse(settings.jid).local or DEFAULT_NICK
         self._configured = {_room_address(text): given for text, given in settings.room.items()}
         for room, given in self._configured.items():
             occupant_address(room, given.nick or self._default_nick)

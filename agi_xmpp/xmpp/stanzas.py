@@ -209,6 +209,7 @@ def incoming(
         reactions=tuple(item.text for item in reaction.reactions) if reaction is not None else (),
         action=_id(message.xep0439_action_selected),
         displayed=_id(marker) if isinstance(marker, aioxmpp.misc.DisplayedMarker) else "",
+        recipient=None if message.to is None else inward(message.to),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, cast
 
 from aioxmpp import protocol
@@ -35,13 +36,21 @@ class Transport(asyncio.Transport):
         bridge: the protocol that it feeds.
         server_name: what the server's certificate must be valid for: the domain of our JID, whatever host serves it
             (RFC 6120 section 13.7.2).
+        header: changes the first bytes that are sent, which hold the stream header.
     """
 
-    def __init__(self, inner: asyncio.Transport, bridge: Bridge, server_name: str) -> None:
+    def __init__(
+        self,
+        inner: asyncio.Transport,
+        bridge: Bridge,
+        server_name: str,
+        header: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         super().__init__()
         self._inner = inner
         self._bridge = bridge
         self._server_name = server_name
+        self._header = header
         self._pieces: list[bytes] = []
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -96,7 +105,10 @@ class Transport(asyncio.Transport):
 
     def _flush(self) -> None:
         if self._pieces and not self._inner.is_closing():
-            self._inner.write(b"".join(self._pieces))
+            data = b"".join(self._pieces)
+            if self._header is not None:
+                data, self._header = self._header(data), None
+            self._inner.write(data)
         self._pieces.clear()
 
 
@@ -105,17 +117,22 @@ class Bridge(asyncio.Protocol):
 
     When a server goes away without ``</stream:stream>`` (a plain FIN), aioxmpp notices no error, waits for ever and
     believes itself online. Every end that was not asked for becomes a `ConnectionResetError` here.
+
+    Args:
+        stream: the library's.
+        server_name, header: as of `Transport`.
     """
 
-    def __init__(self, stream: Any, server_name: str) -> None:
+    def __init__(self, stream: Any, server_name: str, header: Callable[[bytes], bytes] | None = None) -> None:
         self._stream = stream
         self._server_name = server_name
+        self._header = header
         self.transport: Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the stream."""
         transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        self.transport = Transport(transport, self, self._server_name)
+        self.transport = Transport(transport, self, self._server_name, self._header)
         self._stream.connection_made(self.transport)
 
     def data_received(self, data: bytes) -> None:

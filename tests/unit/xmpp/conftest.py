@@ -34,9 +34,10 @@ async def nothing_left_behind() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FakeServer]:
-    """A server without encryption."""
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[FakeServer]:
+    """A server without encryption: for clients, or for components if the test asks for that (indirect parameter)."""
     async with FakeServer() as fake:
+        fake.does.component = getattr(request, "param", "client") == "component"
         yield fake
 
 

@@ -45,6 +45,8 @@ class Behaviour:
         after_bind: sent as soon as a client has bound.
         roster: ``<item/>`` elements; None refuses the roster.
         carbons: offer carbon copies.
+        component: take components (XEP-0114) instead of clients.
+        refuse_with: end a component's stream with this condition, without a word about who we are.
         greeting: sent instead of a stream header, as soon as the client says something; b"" stays silent.
     """
 
@@ -62,6 +64,8 @@ class Behaviour:
     after_bind: str = ""
     roster: str | None = ""
     carbons: bool = True
+    component: bool = False
+    refuse_with: str = ""
     greeting: bytes | None = None
 
 
@@ -124,7 +128,9 @@ class Conversation:
             for event, element in list(self._parser.read_events()):
                 if event == "start":
                     depth += 1
-                    if depth == 1:
+                    if depth == 1 and self.server.does.component:
+                        self._open_component(element)
+                    elif depth == 1:
                         self._open()
                 else:
                     depth -= 1
@@ -152,9 +158,38 @@ class Conversation:
             f" xmlns:stream='http://etherx.jabber.org/streams'><stream:features>{features}</stream:features>"
         )
 
+    def _open_component(self, header: ET.Element) -> None:
+        self.jid = header.get("to", "")
+        streams = "xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'"
+        if not self.server.does.refuse_with:
+            self.send(f"<?xml version='1.0'?><stream:stream from='{self.jid}' id='1' {streams}>")
+            return
+        self.send(f"<?xml version='1.0'?><stream:stream {streams}>")
+        self.end(self.server.does.refuse_with)
+
+    def end(self, condition: str) -> None:
+        """End the stream with an error."""
+        self.send(
+            f"<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+        )
+
+    def _shake_hands(self, element: ET.Element) -> None:
+        secret = self.server.does.password
+        if element.text != hashlib.sha1(f"1{secret}".encode()).hexdigest():
+            self.end("not-authorized")
+            return
+        self.send("<handshake/>")
+        if self.server.does.after_bind:
+            self.send(self.server.does.after_bind)
+
     async def _take(self, element: ET.Element) -> bool:
         """Answer one element; True if the client restarts the stream now."""
+        for part in element.iter():
+            part.tag = part.tag.replace("{jabber:component:accept}", CLIENT)
         tag = element.tag
+        if tag == f"{CLIENT}handshake":
+            self._shake_hands(element)
+            return False
         if tag == f"{TLS}starttls":
             return await self._start_tls()
         if tag in (f"{SASL}auth", f"{SASL}response"):
@@ -248,6 +283,10 @@ class Conversation:
         if element.tag != f"{CLIENT}iq":
             self.server.take(element)
             return
+        if self.server.does.component and self._is_for_component(element) and element.get("type") == "result":
+            addresses = f"from='{element.get('from')}' to='{element.get('to')}'"
+            self.send(f"<iq type='result' id='{element.get('id')}' {addresses}/>")
+            return
         if element.get("type") not in ("get", "set"):
             self.server.take(element)
             return
@@ -271,7 +310,10 @@ class Conversation:
             self.result(iq)
             self.server.carbons_enabled.set()
         elif tag == f"{PING}ping" and does.ping != "error":
-            if does.ping == "result":
+            if does.ping == "result" and self._is_for_component(iq):
+                addresses = f"from='{iq.get('from')}' to='{iq.get('to')}'"
+                self.send(f"<iq type='get' id='{iq.get('id')}' {addresses}><ping xmlns='urn:xmpp:ping'/></iq>")
+            elif does.ping == "result":
                 self.result(iq)
         else:
             self.error(iq)
@@ -286,6 +328,10 @@ class Conversation:
         self.result(iq, f"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>{self.jid}</jid></bind>", address=False)
         if does.after_bind:
             self.send(does.after_bind)
+
+    def _is_for_component(self, iq: ET.Element) -> bool:
+        """Return True if the component itself has to answer: the server sends the stanza back to it."""
+        return self.server.does.component and iq.get("to", "").rpartition("@")[2].partition("/")[0] == self.jid
 
     def result(self, iq: ET.Element, payload: str = "", *, address: bool = True) -> None:
         self.send(f"<iq type='result' id='{iq.get('id')}'{self._from(iq) if address else ''}>{payload}</iq>")

@@ -27,8 +27,9 @@ from agi_xmpp.errors import (
 from agi_xmpp.xmpp import link as link_module
 from agi_xmpp.xmpp import session as session_module
 from agi_xmpp.xmpp import stanzas
+from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.model import SessionState, Show
-from agi_xmpp.xmpp.session import ClientSession
+from agi_xmpp.xmpp.session import BaseSession, ClientSession
 from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, ROSTER, Conversation, FakeServer
 
 BOB = "bob@fake.test"
@@ -52,6 +53,7 @@ def settings(server: FakeServer | None, **changes: Any) -> AccountSettings:
         "tls": "none",
         "buddies": [BOB],
         "subscribe": False,
+        "type": "component" if server and server.does.component else "client",
     }
     # Not even the configuration allows as little time as a test has.
     quick: dict[str, Any] = {
@@ -61,8 +63,8 @@ def settings(server: FakeServer | None, **changes: Any) -> AccountSettings:
 
 
 @contextlib.asynccontextmanager
-async def running(server: FakeServer | None, **changes: Any) -> AsyncIterator[ClientSession]:
-    session = ClientSession("main", settings(server, **changes))
+async def running(server: FakeServer | None, **changes: Any) -> AsyncIterator[BaseSession]:
+    session = make_session("main", settings(server, **changes))
     await session.start()
     try:
         yield session
@@ -71,7 +73,7 @@ async def running(server: FakeServer | None, **changes: Any) -> AsyncIterator[Cl
 
 
 @contextlib.asynccontextmanager
-async def online(server: FakeServer, **changes: Any) -> AsyncIterator[ClientSession]:
+async def online(server: FakeServer, **changes: Any) -> AsyncIterator[BaseSession]:
     async with running(server, **changes) as session:
         await session.ready(10)
         yield session
@@ -94,7 +96,7 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> lis
     return [r.getMessage() for r in caplog.records if r.levelno >= level and r.name.startswith("agi_xmpp")]
 
 
-async def until_state(session: ClientSession, state: SessionState) -> None:
+async def until_state(session: BaseSession, state: SessionState) -> None:
     async with asyncio.timeout(20):
         while session.info().state is not state:
             await session._link.next_change()
@@ -104,7 +106,7 @@ async def until_state(session: ClientSession, state: SessionState) -> None:
 
 
 async def test_what_is_asked_before_the_start_waits_for_it(server: FakeServer) -> None:
-    session = ClientSession("main", settings(server))
+    session = make_session("main", settings(server))
     session.queue_message(BOB, "queued")
     sending = asyncio.ensure_future(session.send_message(BOB, "sent"))
     await asyncio.sleep(0.05)
@@ -120,7 +122,7 @@ async def test_what_is_asked_before_the_start_waits_for_it(server: FakeServer) -
 
 
 async def test_a_session_that_was_never_started_is_over_when_stopped(server: FakeServer) -> None:
-    session = ClientSession("main", settings(server))
+    session = make_session("main", settings(server))
     waiting = asyncio.ensure_future(session.presence(BOB, timeout=10))
     await asyncio.sleep(0)
     await session.stop()
@@ -129,7 +131,7 @@ async def test_a_session_that_was_never_started_is_over_when_stopped(server: Fak
 
 
 async def test_a_session_tells_how_it_is(server: FakeServer) -> None:
-    session = ClientSession("main", settings(server))
+    session = make_session("main", settings(server))
     assert session.account == "main"
     assert session.info().state is SessionState.STOPPED
     await session.start()
@@ -335,7 +337,7 @@ async def test_a_fault_in_the_library_ends_nothing(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(link_module, "REPLACE_DELAY", 0.01)
-    session = ClientSession("main", settings(server))
+    session = make_session("main", settings(server))
     connect = session._link._connector.connect
 
     async def fail_once(*arguments: Any, **options: Any) -> Any:

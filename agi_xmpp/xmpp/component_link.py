@@ -1,0 +1,220 @@
+"""The connection of a component (XEP-0114): a whole domain of our own on somebody's XMPP server.
+
+aioxmpp knows clients only. What a component does otherwise is little: another namespace, another handshake, no stream
+features, no resource binding, and addresses that it writes into its stanzas itself. All else is the client's `Link`.
+
+aioxmpp's names that are not public and are used here: `XMLStream._reset_state`, `_rx_stream_header`, `_parser` and
+`_processor`, `Client._bind`. The library is dormant: they will not change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import ssl
+from collections.abc import Awaitable
+from typing import Any
+
+import aioxmpp
+from aioxmpp import errors, nonza, protocol, xso
+
+from agi_xmpp.config import AccountSettings
+from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
+from agi_xmpp.xmpp import srv
+from agi_xmpp.xmpp.connector import Connector
+from agi_xmpp.xmpp.jid import outward
+from agi_xmpp.xmpp.link import Link, Listener
+from agi_xmpp.xmpp.model import Jid
+from agi_xmpp.xmpp.transport import Bridge, Stream
+
+#: Where servers take components unless told otherwise (XEP-0114 names no port; Prosody and Openfire listen there, and
+#: ejabberd's own example does).
+PORT = 5347
+
+#: Our resource, if the configuration names none. Rooms and presence need one (XEP-0045 section 7.2).
+RESOURCE = "agi-xmpp"
+
+_CLIENT = "jabber:client"
+_COMPONENT = "jabber:component:accept"
+_STREAM = ("http://etherx.jabber.org/streams", "stream")
+
+_SUBSCRIPTIONS = frozenset(
+    {
+        aioxmpp.PresenceType.SUBSCRIBE,
+        aioxmpp.PresenceType.SUBSCRIBED,
+        aioxmpp.PresenceType.UNSUBSCRIBE,
+        aioxmpp.PresenceType.UNSUBSCRIBED,
+        aioxmpp.PresenceType.PROBE,
+    }
+)
+
+
+class Handshake(xso.XSO):  # type: ignore[misc]
+    """The proof that we know the secret, and the server's answer to it (XEP-0114 section 3)."""
+
+    TAG = (_CLIENT, "handshake")  # of the component's namespace; see `_Renaming`
+    digest = xso.Text(default=None)
+
+    def __init__(self, digest: str | None = None) -> None:
+        super().__init__()
+        self.digest = digest
+
+
+class _Renaming:
+    """Shows the library's parser a component's stream as a client's: it knows no others.
+
+    Args:
+        processor: of the library.
+        domain: of the component.
+    """
+
+    def __init__(self, processor: Any, domain: str) -> None:
+        self._processor = processor
+        self._domain = domain
+        self.characters = processor.characters  # looked up for every piece of text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processor, name)
+
+    def startElementNS(self, name: tuple[str, str], qname: str, attributes: Any) -> None:  # noqa: N802 - SAX
+        if name == _STREAM:
+            # A component's stream has no version, and Prosody sends neither of the others where it refuses us.
+            attributes = (
+                {(None, "from"): self._domain, (None, "id"): ""} | dict(attributes) | {(None, "version"): "1.0"}
+            )
+        self._processor.startElementNS(_renamed(name), qname, attributes)
+
+    def endElementNS(self, name: tuple[str, str], qname: str) -> None:  # noqa: N802 - SAX
+        self._processor.endElementNS(_renamed(name), qname)
+
+
+def _renamed(name: tuple[str, str]) -> tuple[str, str]:
+    return (_CLIENT, name[1]) if name[0] == _COMPONENT else name
+
+
+def _component_header(data: bytes) -> bytes:
+    """Return our stream header with a component's namespace: that of all stanzas, which carry none of their own."""
+    return data.replace(b'"jabber:client"', b'"jabber:component:accept"', 1)
+
+
+class ComponentStream(Stream):
+    """A component's XML stream.
+
+    Args:
+        own: our full JID: the sender of whatever names none.
+        logger: of the library.
+    """
+
+    def __init__(self, own: Jid, logger: logging.Logger) -> None:
+        super().__init__(to=outward(Jid("", own.domain)), base_logger=logger)
+        self._own = outward(own)
+        #: Gets the id of the server's stream, or the error that it ended with.
+        self.greeting = self.error_future()
+
+    def send_xso(self, obj: Any) -> None:
+        """Send an element; a stanza gets the addresses that a client's server would add (XEP-0114 section 3)."""
+        if isinstance(obj, aioxmpp.stanza.StanzaBase):
+            if obj.from_ is None:
+                subscription = isinstance(obj, aioxmpp.Presence) and obj.type_ in _SUBSCRIPTIONS
+                obj.from_ = self._own.bare() if subscription else self._own  # RFC 6121 section 3.1.2
+            if obj.to is None:  # the library's own ping, when the server is silent
+                obj.to = self._own.replace(localpart=None, resource=None)
+        super().send_xso(obj)
+
+    def _reset_state(self) -> None:
+        super()._reset_state()
+        self._parser.setContentHandler(_Renaming(self._processor, self._own.domain))
+
+    def _rx_stream_header(self) -> None:
+        super()._rx_stream_header()
+        if not self.greeting.done():
+            self.greeting.set_result(self._processor.remote_id)
+
+
+class ComponentConnector(Connector):
+    """Gives the library a component's streams."""
+
+    alpn = ()
+
+    async def _targets(self) -> list[srv.Target]:
+        settings = self._settings
+        assert settings.server is not None  # noqa: S101 - the configuration fills it in
+        return [srv.Target(settings.server, settings.port or PORT, settings.tls == "direct")]
+
+    def _new_stream(self, logger: logging.Logger) -> Stream:
+        return ComponentStream(self._jid, logger)
+
+    def _new_bridge(self, stream: Stream) -> Bridge:
+        return Bridge(stream, self._domain, _component_header)
+
+    def _greeting(self, stream: ComponentStream) -> Awaitable[str]:
+        return stream.greeting
+
+    async def _negotiate(
+        self,
+        _bridge: Bridge,
+        stream: ComponentStream,
+        greeting: Awaitable[str],
+        _starttls: ssl.SSLContext | None,
+        password: str,
+    ) -> Any:
+        digest = hashlib.sha1((await greeting + password).encode(), usedforsecurity=False).hexdigest()
+        with stream.mute():  # who knows the digest and the stream's id can try out secrets
+            await protocol.send_and_wait_for(stream, [Handshake(digest)], [Handshake])
+        return nonza.StreamFeatures()
+
+    def _explain(self, error: Exception, place: str) -> XmppError:
+        domain = self._jid.domain
+        condition = error.condition if isinstance(error, errors.StreamError) else None
+        if condition is errors.StreamErrorCondition.NOT_AUTHORIZED:
+            return LoginFailed(f"{place} refuses the secret of the component {domain} (not-authorized)")
+        if condition is errors.StreamErrorCondition.CONFLICT:
+            return NotConnected(f"{place} has a connection of the component {domain} already (conflict)")
+        if condition in (errors.StreamErrorCondition.HOST_UNKNOWN, errors.StreamErrorCondition.INVALID_NAMESPACE):
+            return NotConnected(
+                f"{place} knows no component {domain}: it must be configured on the server, and {place} must be the"
+                f" port for components ({condition.value[1]})"
+            )
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return TlsFailed(f'{place} does not speak TLS with components; tls = "none" is what most servers offer')
+        return super()._explain(error, place)
+
+
+class ComponentClient(aioxmpp.Client):  # type: ignore[misc]
+    """The library's client, for a stream that has its address already."""
+
+    async def _bind(self) -> None:
+        # The library takes the answer to its own ping for one of its server.
+        self.stream.local_jid = self._local_jid.replace(localpart=None, resource=None)
+
+
+class ComponentLink(Link):
+    """Keeps a component connected from `start` to `stop`.
+
+    Args:
+        account, settings, listener: as of `Link`.
+        jid: our own address in the domain that we serve.
+    """
+
+    make_connector = ComponentConnector
+    make_client = ComponentClient
+
+    def __init__(self, account: str, jid: Jid, settings: AccountSettings, listener: Listener) -> None:
+        super().__init__(account, Jid(jid.local, jid.domain, jid.resource or RESOURCE), settings, listener)
+
+    @property
+    def server(self) -> Jid:
+        """Our own domain: the server sends such a ping back to us, behind all that it had to say about earlier stanzas.
+
+        The domain that our server has for its users need not be known for it.
+        """
+        return Jid("", self.jid.domain)
+
+    def _offer_services(self, client: Any) -> None:
+        super()._offer_services(client)
+        disco = client.summon(aioxmpp.DiscoServer)
+        disco.register_identity("gateway", "pstn", names={aioxmpp.structs.LanguageTag.fromstr("en"): "agi-xmpp"})
+        disco.unregister_identity("client", "bot")
+
+    def _conflict(self) -> str:
+        return f"another connection of the component {self.jid.domain} threw us out; only one can serve it"
