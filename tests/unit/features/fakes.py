@@ -93,6 +93,12 @@ class FakeSession:
             self.guests[make] = make(self)
         return self.guests[make]
 
+    def dismiss(self, make: Any) -> None:
+        self.guests.pop(make, None)
+
+    def serve_phones(self, host: Any, table: Any = None) -> Any:
+        raise NotImplementedError("tests of phones bring a port of their own")
+
     async def _result(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.calls.append((name, args, kwargs))
         result = self.results[name]

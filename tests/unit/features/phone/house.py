@@ -1,0 +1,120 @@
+"""People with phones, calls and a manager connection for the tests of what people ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from agi_xmpp.ami.calls import Call, Party, Phase
+from agi_xmpp.config import PhoneSettings
+from agi_xmpp.features.phone.availability import Availability
+from agi_xmpp.features.phone.command_set import Switchboard
+from agi_xmpp.features.phone.notes import Notes
+from agi_xmpp.features.phone.people import People
+from agi_xmpp.features.phone.watches import Watches
+from agi_xmpp.xmpp.model import Jid
+from tests.unit.clock import Clock
+from tests.unit.features.fakes import FakeSession
+
+USERS: dict[str, Any] = {
+    "ann@x.org": {"devices": ["PJSIP/101", "PJSIP/201"], "name": "Ann Smith"},
+    "bob@x.org": {"devices": ["PJSIP/102"], "name": "Bob", "notes": True},
+    "carol@x.org": {"devices": ["PJSIP/103"], "name": "Carol"},
+}
+ANN, BOB, CAROL = Jid("ann", "x.org"), Jid("bob", "x.org"), Jid("carol", "x.org")
+
+
+def settings(**changes: Any) -> PhoneSettings:
+    return PhoneSettings(**{"account": "main", "context": "internal", "dial": ["_6XX"], "user": USERS} | changes)
+
+
+PEOPLE = People(settings())
+
+
+def person(who: Jid) -> Any:
+    return PEOPLE.by_jid(who)
+
+
+def call(owner: Jid = BOB, **changes: Any) -> Call:
+    """A call of Ann's that rings at Bob's."""
+    basic = Call("c-1", str(owner), Phase.RINGING, True, False, "PJSIP/102", Party("101", "Ann Smith"), "PJSIP/102-1")
+    return dataclasses.replace(basic, **changes)
+
+
+class FakeAmi:
+    """Takes actions down, and answers as it was told to.
+
+    Attributes:
+        actions: what came.
+        errors: what an action raises, by its first header's value.
+        down: what all actions raise.
+    """
+
+    def __init__(self) -> None:
+        self.actions: list[tuple[str, dict[str, str]]] = []
+        self.errors: dict[str, Exception] = {}
+        self.down: Exception | None = None
+
+    async def action(self, name: str, headers: Mapping[str, str] | None = None, **_more: Any) -> dict[str, str]:
+        await asyncio.sleep(0)
+        if self.down:
+            raise self.down
+        self.actions.append((name, dict(headers or {})))
+        if error := self.errors.get(next(iter(headers.values())) if headers else ""):
+            raise error
+        return {"Response": "Success"}
+
+    def taken(self) -> list[tuple[str, dict[str, str]]]:
+        """Return the actions since the last time."""
+        taken, self.actions = self.actions, []
+        return taken
+
+
+class FakeActing:
+    """Takes down what is to be done, and refuses what it was told to."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self.refusal: Exception | None = None
+
+    async def _take(self, *done: Any) -> None:
+        await asyncio.sleep(0)
+        if self.refusal:
+            raise self.refusal
+        self.done.append(done)
+
+    async def dial(self, person: Any, target: str, *, device: str = "") -> None:
+        await self._take("dial", person.jid, target, device)
+
+    async def forward(self, person: Any, call_id: str, target: str) -> None:
+        await self._take("forward", person.jid, call_id, target)
+
+    async def hangup(self, person: Any, call_id: str) -> None:
+        await self._take("hangup", person.jid, call_id)
+
+
+async def _knows_nobody(_number: str) -> None:
+    return None
+
+
+class Board:
+    """A switchboard of real parts, with calls as the test says."""
+
+    def __init__(self, people: People = PEOPLE) -> None:
+        self.session = FakeSession()
+        self.acting = FakeActing()
+        self.calls: dict[str, list[Call]] = {}
+        self.states: dict[str, str] = {}
+        self.clock = Clock()
+        self.switchboard = Switchboard(
+            people=people,
+            acting=self.acting,
+            calls=lambda owner: self.calls.get(owner, []),
+            device_state=lambda device: self.states.get(device, ""),
+            notes=Notes(self.session, people, _knows_nobody, {}),
+            availability=Availability(people, settings(), FakeAmi(), lambda _owner: False, {}, {}),  # type: ignore[arg-type]
+            watches=Watches(self.session, lambda who: not self.calls.get(str(who.jid)), self.clock),
+            clock=self.clock,
+        )
