@@ -80,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._broken: AmiProtocolError | None = None
         self._reason = ""
         self._pending: dict[str, _Pending] = {}
+        self._heard = asyncio.Event()
         self._heard_at = self._loop.time()
         # Unguessable: an answer to another action, or one that a value smuggles in, is never taken for ours.
         prefix = secrets.token_hex(4)
@@ -161,11 +162,9 @@ class Connection(asyncio.Protocol):
             if quiet < keepalive:
                 await asyncio.wait({self.lost}, timeout=keepalive - quiet)
                 continue
-            asked_at = self._loop.time()
-            self._write(encode_action("Ping", next(self._ids)))
-            await asyncio.wait({self.lost}, timeout=keepalive_timeout)
-            if self._heard_at < asked_at:
+            if not await self._answers(keepalive_timeout):
                 self.abort(f"Asterisk was silent for {keepalive + keepalive_timeout:g} s")
+                await asyncio.wait({self.lost})
         return self.lost.result()
 
     async def log_off(self) -> None:
@@ -197,6 +196,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came; each event is handed on before this returns."""
         self._heard_at = self._loop.time()
+        self._heard.set()
         self._parser.receive_data(data)
         try:
             while (message := self._parser.next_message()) is not None:
@@ -215,11 +215,23 @@ class Connection(asyncio.Protocol):
         if not self.lost.done():
             self.lost.set_result(self._reason)
         self._greeted.set()
+        self._heard.set()
         pending, self._pending = self._pending, {}
         for waiting in pending.values():
             waiting.settle(AmiUnknown(f"the connection to Asterisk broke before the answer came: {self._reason}"))
 
     # Inner workings
+
+    async def _answers(self, timeout: float) -> bool:
+        """Ask Asterisk whether it is there; any byte of it is an answer, and so is the end of the connection."""
+        self._heard.clear()
+        with contextlib.suppress(AmiNotConnected):  # it ends in this moment
+            self._write(encode_action("Ping", next(self._ids)))
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._heard.wait()
+        except TimeoutError:
+            return False
 
     async def _ask(
         self,
