@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import aioxmpp
@@ -46,7 +45,7 @@ class ComponentSession(BaseSession):
     """A domain of our own, and the conversations on it.
 
     Our own are two addresses: that of ``jid``, which our messages come from, and the domain itself. What else is there
-    is the business of guests (messages) and of `serve_addresses` (presence).
+    is the business of guests (messages) and of the phone contacts (presence).
 
     Args:
         account: the name in the configuration.
@@ -63,16 +62,6 @@ class ComponentSession(BaseSession):
         self._own = parse(settings.jid).bare
         #: An address of ours, and the bare JID of somebody who sees our presence there.
         self._watchers: set[tuple[Jid, Jid]] = set()
-        self._take_presence: Callable[[Any], bool] = lambda _presence: False
-
-    def serve_addresses(self, take: Callable[[Any], bool]) -> None:
-        """Let somebody else live in our domain, too.
-
-        Args:
-            take: is called with each presence stanza that is not for our own addresses. It returns False if there is
-                nobody of the address in the stanza's ``to``: then the sender is told so.
-        """
-        self._take_presence = take
 
     # What the link tells
 
@@ -97,7 +86,7 @@ class ComponentSession(BaseSession):
         """Take a presence stanza, to whatever address of our domain."""
         if self._is_ours(presence):
             super().presence_came(presence)
-        elif not self._take_presence(presence) and presence.type_ in _ASKING:
+        elif not self._phones.presence_came(presence) and presence.type_ in _ASKING:
             self._answer_watcher(_Type.UNSUBSCRIBED, inward(presence.to).bare, inward(presence.from_).bare)
 
     def _is_ours(self, stanza: Any) -> bool:

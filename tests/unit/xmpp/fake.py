@@ -331,7 +331,7 @@ class Conversation:
 
     def _is_for_component(self, iq: ET.Element) -> bool:
         """Return True if the component itself has to answer: the server sends the stanza back to it."""
-        return self.server.does.component and iq.get("to", "").rpartition("@")[2].partition("/")[0] == self.jid
+        return self.server.does.component and iq.get("to", "").partition("/")[0] in (self.jid, f"agi@{self.jid}")
 
     def result(self, iq: ET.Element, payload: str = "", *, address: bool = True) -> None:
         self.send(f"<iq type='result' id='{iq.get('id')}'{self._from(iq) if address else ''}>{payload}</iq>")

@@ -35,6 +35,9 @@ from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, ROSTER, Conver
 BOB = "bob@fake.test"
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
+#: The test holds for a client's login and for a component alike.
+BOTH = pytest.mark.parametrize("server", ["client", "component"], indirect=True)
+
 RECEIPT = "{urn:xmpp:receipts}"
 DEAD_PORT = 1  # nobody listens there
 
@@ -105,6 +108,7 @@ async def until_state(session: BaseSession, state: SessionState) -> None:
 # Login
 
 
+@BOTH
 async def test_what_is_asked_before_the_start_waits_for_it(server: FakeServer) -> None:
     session = make_session("main", settings(server))
     session.queue_message(BOB, "queued")
@@ -164,6 +168,7 @@ async def test_resumption_can_be_turned_off(server: FakeServer) -> None:
         assert session.info().resumable is False
 
 
+@BOTH
 async def test_start_returns_at_once_and_an_outage_at_start_ends_nothing(server: FakeServer) -> None:
     await server.refuse()
     async with running(server) as session:
@@ -174,6 +179,7 @@ async def test_start_returns_at_once_and_an_outage_at_start_ends_nothing(server:
         assert session.info().error == ""
 
 
+@BOTH
 async def test_ready_waits_no_longer_than_told(server: FakeServer) -> None:
     server.does.greeting = b""
     async with running(server) as session:
@@ -307,6 +313,7 @@ async def test_a_session_that_cannot_be_resumed_begins_anew(server: FakeServer) 
         assert (await session.presence(BOB)).show is Show.OFFLINE
 
 
+@BOTH
 async def test_a_server_that_closes_in_order_is_dialled_again(server: FakeServer) -> None:
     async with online(server) as session:
         server.conversation.send("</stream:stream>")
@@ -351,6 +358,7 @@ async def test_a_fault_in_the_library_ends_nothing(
     assert "account main: unexpected error, beginning anew" in lines(caplog)
 
 
+@BOTH
 async def test_a_handler_that_fails_does_not_end_the_stream(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -371,6 +379,7 @@ async def test_a_handler_that_fails_does_not_end_the_stream(
 # Stopping
 
 
+@BOTH
 @pytest.mark.parametrize("greeting", [b"", b"<?xml version='1.0'?><stream:stream xmlns='jabber:client'"])
 async def test_stop_does_not_wait_for_a_server_that_says_nothing(server: FakeServer, greeting: bytes) -> None:
     server.does.greeting = greeting
@@ -381,6 +390,7 @@ async def test_stop_does_not_wait_for_a_server_that_says_nothing(server: FakeSer
     await server.until_closed()
 
 
+@BOTH
 async def test_stop_does_not_wait_for_a_server_that_went_silent(server: FakeServer) -> None:
     async with online(server) as session:
         server.does.greeting = b""
@@ -416,6 +426,7 @@ async def test_stop_in_an_outage_and_twice_and_before_the_start(server: FakeServ
         await other.stop(0)
 
 
+@BOTH
 async def test_stop_ends_the_waits_with_a_reason(server: FakeServer) -> None:
     async with online(server) as session:
         wait = asyncio.create_task(session.receive_message(BOB, 20))
@@ -434,6 +445,7 @@ async def test_stop_ends_the_waits_with_a_reason(server: FakeServer) -> None:
 # Sending
 
 
+@BOTH
 async def test_sent_means_that_the_server_has_it(server: FakeServer) -> None:
     async with online(server) as session:
         message_id = await session.send_message(f"{BOB}/phone", "one & <two>", thread="call-1.2")
@@ -446,6 +458,7 @@ async def test_sent_means_that_the_server_has_it(server: FakeServer) -> None:
         assert session.info().sent == 1
 
 
+@BOTH
 async def test_an_id_of_one_s_own_is_used(server: FakeServer) -> None:
     async with online(server) as session:
         assert await session.send_message(BOB, "x", message_id="mine-1") == "mine-1"
@@ -524,6 +537,7 @@ async def test_messages_keep_their_order_over_a_resumption(server: FakeServer) -
         await asyncio.gather(*sending)
 
 
+@BOTH
 async def test_a_message_waits_for_a_session(server: FakeServer) -> None:
     await server.refuse()
     async with running(server) as session:
@@ -540,6 +554,7 @@ async def test_and_is_not_sent_if_there_is_none_in_time() -> None:
             await session.send_message(BOB, "x", timeout=0.1)
 
 
+@BOTH
 async def test_nothing_bad_is_sent(server: FakeServer) -> None:
     async with online(server, max_body=10) as session:
         for text in ("", "x" * 11, "bell\a", "\ufffe", "\ud800"):
@@ -584,6 +599,7 @@ async def test_messages_on_their_way_are_limited(server: FakeServer) -> None:
 # Bounces and receipts
 
 
+@BOTH
 async def test_a_bounce_that_comes_at_once_is_told_to_the_sender(
     server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -604,6 +620,7 @@ async def test_a_bounce_that_comes_at_once_is_told_to_the_sender(
     assert lines(caplog) == []
 
 
+@BOTH
 @pytest.mark.parametrize("early", [False, True])
 async def test_a_late_bounce_is_logged_and_ends_the_wait(
     server: FakeServer, caplog: pytest.LogCaptureFixture, early: bool
@@ -629,6 +646,7 @@ async def test_a_late_bounce_is_logged_and_ends_the_wait(
     ]
 
 
+@BOTH
 async def test_a_bounce_is_never_an_answer_and_a_forged_one_is_nothing(server: FakeServer) -> None:
     async with online(server) as session:
         await session.send_message(BOB, "x", thread="call-1")
@@ -650,6 +668,7 @@ async def test_an_error_that_cannot_be_read_is_still_a_bounce(server: FakeServer
             await session.receive_message(BOB, 5, thread="call-1")
 
 
+@BOTH
 async def test_delivered_waits_for_the_addressee_s_receipt(server: FakeServer) -> None:
     async with online(server) as session:
         message_id = await session.send_message(BOB, "x", receipt=True)
@@ -663,6 +682,7 @@ async def test_delivered_waits_for_the_addressee_s_receipt(server: FakeServer) -
         await session.delivered(message_id, 5)  # known by now
 
 
+@BOTH
 async def test_delivered_ends_with_a_bounce(server: FakeServer) -> None:
     async with online(server) as session:
         message_id = await session.send_message(BOB, "x", receipt=True)
@@ -701,6 +721,7 @@ async def test_our_receipts_go_to_those_who_may_see_us(server: FakeServer, subsc
 # Receiving
 
 
+@BOTH
 async def test_an_answer_brings_all_that_is_known(server: FakeServer) -> None:
     async with online(server) as session:
         server.conversation.send(say("1", more="<thread>call-1</thread>"))
@@ -710,6 +731,7 @@ async def test_an_answer_brings_all_that_is_known(server: FakeServer) -> None:
         assert session.info().received == 1
 
 
+@BOTH
 async def test_a_wait_ends_in_time(server: FakeServer) -> None:
     async with online(server) as session:
         with pytest.raises(TimeoutError, match=r"bob@fake\.test sent nothing within 0\.01 s"):
@@ -719,6 +741,7 @@ async def test_a_wait_ends_in_time(server: FakeServer) -> None:
         assert session.info().waiting == 0
 
 
+@BOTH
 async def test_a_hangup_in_the_moment_of_the_answer_loses_nothing(server: FakeServer) -> None:
     async with online(server) as session:
         gone = asyncio.create_task(session.receive_message(BOB, 20, thread="call-1"))
@@ -731,6 +754,7 @@ async def test_a_hangup_in_the_moment_of_the_answer_loses_nothing(server: FakeSe
         assert (await session.receive_message(BOB, 5)).body == "1"
 
 
+@BOTH
 async def test_a_wait_survives_a_restart_of_the_server(server: FakeServer) -> None:
     server.does.resume = False
     async with online(server) as session:
@@ -746,6 +770,7 @@ async def test_a_wait_survives_a_restart_of_the_server(server: FakeServer) -> No
 DELAY = "<delay xmlns='urn:xmpp:delay' stamp='{}'/>"
 
 
+@BOTH
 async def test_old_mail_is_no_answer(server: FakeServer) -> None:
     async with online(server) as session:
         await session.send_message(BOB, "?", thread="call-1")
@@ -757,6 +782,7 @@ async def test_old_mail_is_no_answer(server: FakeServer) -> None:
         assert (await wait).body == "just-now"
 
 
+@BOTH
 @pytest.mark.parametrize(
     "more",
     [
@@ -778,6 +804,7 @@ async def test_an_extension_that_cannot_be_read_does_not_cost_the_message(server
         assert server.accepted == 1
 
 
+@BOTH
 @pytest.mark.parametrize(
     "junk",
     [
@@ -802,6 +829,7 @@ async def test_a_stanza_that_is_junk_does_not_end_the_stream(server: FakeServer,
         assert server.accepted == 1
 
 
+@BOTH
 async def test_a_message_in_two_languages_has_one_text(server: FakeServer) -> None:
     async with online(server) as session:
         server.conversation.send(say("eins", more="<body xml:lang='en'>one</body>"))
@@ -873,6 +901,7 @@ async def test_our_presence_is_as_the_settings_say(server: FakeServer) -> None:
         assert shown.findtext(f"{CLIENT}priority") == "-5"
 
 
+@BOTH
 async def test_a_contact_s_presence(server: FakeServer) -> None:
     async with online(server) as session:
         server.conversation.send(
@@ -894,6 +923,7 @@ async def test_a_presence_that_comes_a_moment_after_the_login_is_waited_for(serv
         assert (await looking).show is Show.ONLINE
 
 
+@BOTH
 async def test_but_not_for_ever(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "SETTLE_TIME", 0.05)
     async with online(server) as session:
@@ -999,11 +1029,13 @@ async def ask(server: FakeServer, payload: str) -> ET.Element:
     return reply
 
 
+@BOTH
 async def test_a_ping_is_answered(server: FakeServer) -> None:
     async with online(server):
         assert (await ask(server, "<ping xmlns='urn:xmpp:ping'/>")).get("type") == "result"
 
 
+@BOTH
 async def test_our_version_is_told(server: FakeServer) -> None:
     async with online(server):
         reply = await ask(server, "<query xmlns='jabber:iq:version'/>")
@@ -1019,6 +1051,7 @@ async def test_our_identity_is_told(server: FakeServer) -> None:
         assert (identity.get("category"), identity.get("type"), identity.get("name")) == ("client", "bot", "agi-xmpp")
 
 
+@BOTH
 async def test_what_we_do_not_know_is_service_unavailable(server: FakeServer) -> None:
     async with online(server):
         reply = await ask(server, "<query xmlns='what:is:this'/>")
@@ -1028,6 +1061,7 @@ async def test_what_we_do_not_know_is_service_unavailable(server: FakeServer) ->
 # The queue
 
 
+@BOTH
 async def test_queued_messages_go_out_in_order_when_there_is_a_session(server: FakeServer) -> None:
     await server.refuse()
     async with running(server) as session:
@@ -1046,6 +1080,7 @@ async def test_a_queued_message_that_nobody_confirms_does_not_hold_up_others(ser
         assert {await server.hears_message(), await server.hears_message()} == {"first", "second"}
 
 
+@BOTH
 async def test_a_queued_question_takes_answers_from_then_on(server: FakeServer) -> None:
     async with online(server) as session:
         server.conversation.send(say("before") + say("mark", sender="carol@fake.test/x"))
@@ -1056,6 +1091,7 @@ async def test_a_queued_question_takes_answers_from_then_on(server: FakeServer) 
         assert (await session.receive_message(BOB, 5, thread="call-1")).body == "after"
 
 
+@BOTH
 async def test_what_is_queued_while_the_line_runs_empty_is_sent_too(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1126,6 +1162,7 @@ async def test_what_is_left_at_the_end_is_logged(caplog: pytest.LogCaptureFixtur
         assert f"account main: message {message_id} to {BOB} was dropped: the service stops" in lines(caplog)
 
 
+@BOTH
 async def test_stop_sends_what_is_queued(server: FakeServer) -> None:
     async with online(server) as session:
         for number in range(20):
@@ -1158,6 +1195,7 @@ async def test_a_queued_message_that_bounces_or_is_in_doubt_is_logged(
 # Logs
 
 
+@BOTH
 async def test_texts_are_logged_at_debug_only(server: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with online(server) as session:
@@ -1167,6 +1205,7 @@ async def test_texts_are_logged_at_debug_only(server: FakeServer, caplog: pytest
     assert "private" not in caplog.text
 
 
+@BOTH
 async def test_the_password_is_not_logged_even_at_debug(server: FakeServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with online(server):
