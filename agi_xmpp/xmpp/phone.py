@@ -18,6 +18,7 @@ from agi_xmpp.xmpp.activity import Activities
 from agi_xmpp.xmpp.contacts import Contacts
 from agi_xmpp.xmpp.disco import Discovery
 from agi_xmpp.xmpp.errands import Errands, refusal
+from agi_xmpp.xmpp.jid import outward
 from agi_xmpp.xmpp.link import Link
 from agi_xmpp.xmpp.model import Jid
 from agi_xmpp.xmpp.phone_model import PhoneAction, PhoneEvent, PhoneHost
@@ -151,7 +152,11 @@ class Phones:
 
     def send_event(self, to: Jid, event: PhoneEvent) -> None:
         """See `PhonePort.send_event`."""
-        self._link.post(phone_stanzas.event(to, event))
+        message = phone_stanzas.event(to, event)
+        if self._component:
+            # From the address that service discovery names. Without a resource: clients look for the service there.
+            message.from_ = outward(Jid("", self._component.domain))
+        self._link.post(message)
 
     def contact_changed(self, local: str) -> None:
         """See `PhonePort.contact_changed`."""
