@@ -537,22 +537,23 @@ async def click_phone_off(stage: Stage) -> None:
 
 
 async def click_other_side_busy(stage: Stage) -> None:
-    """101 clicks to dial 102, picks up, and 102 refuses."""
+    """101 clicks to dial 102, picks up, and 102 refuses; 101 hears the busy tone and hangs up."""
     alice, bob = await stage.phones("101", "102")
     await stage.click("101", "102")
     await alice.answer()
     await bob.reject()
-    await alice.idle()
+    await stage.event("DialEnd", "101")
+    await alice.hangup()
 
 
-async def click_to_menu(stage: Stage) -> None:
-    """101 clicks to dial the menu 630, picks up, listens, and hangs up."""
+async def click_to_announcement(stage: Stage) -> None:
+    """101 clicks to dial the announcement 635, picks up, and listens until Asterisk hangs up."""
     (alice,) = await stage.phones("101")
-    await stage.click("101", "630")
+    await stage.click("101", "635")
     await alice.answer()
     await alice.talks()
     await stage.event("OriginateResponse")
-    await alice.hangup()
+    await alice.idle()
 
 
 async def originate_by_others(stage: Stage) -> None:
@@ -633,7 +634,14 @@ SCENARIOS: dict[str, Scenario] = {
         *(hold, call_waiting, call_waiting_rejected),
         *(refer_blind, refer_blind_by_caller, refer_attended, refer_attended_by_caller, dtmf_blind, dtmf_attended),
         *(pickup_group, pickup_directed, parking_by_key, parking_by_transfer, conference, menu, menu_left),
-        *(click_to_dial, click_not_picked_up, click_refused, click_phone_off, click_other_side_busy, click_to_menu),
+        *(
+            click_to_dial,
+            click_not_picked_up,
+            click_refused,
+            click_phone_off,
+            click_other_side_busy,
+            click_to_announcement,
+        ),
         *(originate_by_others, redirect_ringing, action_blind_transfer),
         *(phone_unplugged, outside_caller, withheld_number),
     )

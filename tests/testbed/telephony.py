@@ -7,7 +7,8 @@
 | 600, 601 | Bob through a Local channel that stays (``/n``), and through one that is optimised away |
 | 610, 611 | ring groups: Bob and Carol; both phones of Alice |
 | 620 | the queue ``sales``: all phones of Bob and Carol ring |
-| 630, 640, 650 | a menu that waits for a digit; the conference ``staff``; echo |
+| 630, 635 | a menu that waits for a digit; an announcement of four seconds |
+| 640, 650 | the conference ``staff``; echo |
 | 661, 662, 663 | Bob; after a second without answer, and if he is busy, Carol; after a second his voicemail |
 | 670, 671, 672 | busy; congestion; ringing for ever |
 | 680, 681 | Bob, called by +49301234567 "Müller, Jörg & Söhne"; by a number that is withheld |
@@ -78,6 +79,8 @@ exten => 620,1,Queue(sales,tTkK,,,60)
 exten => 630,1,Answer()
  same => n,Read(DIGIT,basic-pbx-ivr-main,1,,1,60)
  same => n,Goto(10${DIGIT},1)
+exten => 635,1,Answer()
+ same => n,Playback(invalid)
 exten => 640,1,ConfBridge(staff)
 exten => 650,1,Answer()
  same => n,Echo()
