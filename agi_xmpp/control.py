@@ -105,6 +105,10 @@ class NoService(AgiXmppError):
     """No service could be asked at the control socket: nothing was done."""
 
 
+class NoPermission(NoService):
+    """We may not use the control socket: a service may be running all the same."""
+
+
 class NoAnswer(AgiXmppError):
     """The service was asked and did not answer: it may have done what it was asked to do."""
 
@@ -118,7 +122,7 @@ def ask(path: str, request: Mapping[str, Any], timeout: float = 5.0) -> dict[str
         timeout: seconds for the answer.
 
     Raises:
-        NoService: nobody is there, or we may not ask.
+        NoService: nobody is there, or (`NoPermission`) we may not ask.
         NoAnswer: the service did not answer in time, or ended.
         AgiXmppError: the service refused, with its reason.
     """
@@ -127,7 +131,7 @@ def ask(path: str, request: Mapping[str, Any], timeout: float = 5.0) -> dict[str
         try:
             connection.connect(path)
         except PermissionError:
-            raise NoService(f"no permission to use {path}: run this as root or as the service's user") from None
+            raise NoPermission(f"no permission to use {path}: run this as root or as the service's user") from None
         except OSError as error:
             raise NoService(f"no service is running at {path} ({error.strerror or error})") from None
         try:

@@ -6,6 +6,7 @@ import pytest
 
 from agi_xmpp import diagnose
 from agi_xmpp.config import AccountSettings
+from agi_xmpp.control import NoAnswer, NoPermission, NoService
 from agi_xmpp.errors import LoginFailed
 from agi_xmpp.xmpp.model import Presence, Show
 from tests.unit.features.fakes import FakeSession
@@ -34,7 +35,7 @@ def session(monkeypatch):
         used.settings = settings
         return used
 
-    monkeypatch.setattr(diagnose, "ClientSession", make)
+    monkeypatch.setattr(diagnose, "make_session", make)
     return used
 
 
@@ -70,3 +71,70 @@ async def test_one_message(session):
     assert await diagnose.send_once("pbx", SETTINGS, "bob@x.org", "hi", receipt=True, timeout=3.0) == "m1"
     assert [name for name, _, _ in session.calls] == ["send_message", "delivered"]
     assert session.stopped == 1
+
+
+# Components: one connection only
+
+COMPONENT = AccountSettings.model_validate(
+    {"type": "component", "jid": "agi@Phone.example.org", "password": "s3cr3t-word", "buddies": ["bob@x.org"]}
+)
+
+
+def answer(monkeypatch, outcome):
+    """Let the control socket give an answer, or an error."""
+
+    def ask(path, request):
+        assert (path, request) == ("/run/x.sock", {"do": "status"})
+        if isinstance(outcome, Exception):
+            raise outcome
+        return {"accounts": [{"jid": "asterisk@x.org/pbx", "state": "online", "tls": "", "error": ""}, *outcome]}
+
+    monkeypatch.setattr(diagnose, "ask", ask)
+
+
+@pytest.mark.parametrize(
+    ("state", "well", "words"),
+    [
+        (
+            "online",
+            True,
+            "phone: in use: the running service is connected as phone.example.org/agi-xmpp; not encrypted",
+        ),
+        ("waiting", False, "phone: FAILED: the running service is not connected: the secret is wrong"),
+    ],
+)
+async def test_a_component_in_use_is_left_alone(session, monkeypatch, state, well, words):
+    error = "" if state == "online" else "the secret is wrong"
+    answer(monkeypatch, [{"jid": "phone.example.org/agi-xmpp", "state": state, "tls": "", "error": error}])
+    said: list[str] = []
+    assert await diagnose.check_account("phone", COMPONENT, said.append, "/run/x.sock") is well
+    assert said == [words]
+    assert session.settings is SETTINGS  # no session was made
+
+
+@pytest.mark.parametrize("outcome", [NoService("no service is running"), []])
+async def test_a_component_that_nobody_serves_logs_in(session, monkeypatch, outcome):
+    answer(monkeypatch, outcome)
+    said: list[str] = []
+    assert await diagnose.check_account("phone", COMPONENT, said.append, "/run/x.sock")
+    assert said[0].startswith("phone: logged in as")
+    assert not any("resume" in line for line in said)
+    # Its policy is the service's: a refusal would end what others have been allowed to see.
+    used = session.settings
+    assert (used.jid, used.subscriptions, used.buddies, used.subscribe) == (
+        COMPONENT.jid,
+        "buddies",
+        ["bob@x.org"],
+        False,
+    )
+
+
+@pytest.mark.parametrize("outcome", [NoPermission("no permission"), NoAnswer("no answer")])
+async def test_a_component_of_which_nobody_can_tell_is_left_alone(session, monkeypatch, outcome):
+    answer(monkeypatch, outcome)
+    said: list[str] = []
+    assert not await diagnose.check_account("phone", COMPONENT, said.append, "/run/x.sock")
+    assert not await diagnose.check_account("phone", COMPONENT, said.append)
+    assert said[0].endswith(str(outcome))
+    assert said[1].endswith("control.socket is off, and without it no service can be asked")
+    assert session.settings is SETTINGS
