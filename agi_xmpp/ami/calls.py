@@ -1,15 +1,60 @@
 """Calls and legs out of AMI's events, seen from the people whose phones take part. Pure: no I/O, the clock is given.
 
 A *leg* is a channel of a device that belongs to somebody. A *call* is all legs of one person in one conversation: two
-phones of theirs that ring for the same caller are one call. docs/developer.md has the rules and where they were
-measured; reference: "Asterisk Call Model" and the AMI events' pages of docs.asterisk.org.
+phones of theirs that ring for the same caller are one call. What the rules below say was measured on Asterisk 22.10;
+reference: the pages of the AMI events on docs.asterisk.org.
+
+1. Legs of one person belong together if their Linkedid was the same when each was seen first, and nobody had answered
+   by then. It is not looked at again: a transfer by REFER with Replaces changes it in the middle of a call.
+2. It rings at the DialBegin that has the leg as destination, and is dialled at the first one that has it as source.
+   Newstate Ringing comes before or after, and not at all for a phone that answers with 183.
+3. A leg is answered when it is Up, an outgoing one too: an announcement or a queue has no Dial. Only the phone of a
+   click to dial is Up before anybody talks: that call is answered when the other side is, or when nothing has been
+   dialled for `SILENCE` seconds.
+4. Who won a race is what DialEnd ANSWER (or Pickup) says between a leg's DialBegin and its Hangup. The losers' DialEnd
+   CANCEL comes before or after it, their Hangup after it.
+5. A caller whose extension changed between DialBegin and DialEnd was sent on (action Redirect).
+6. An AMI event about the other side's number is NewConnectedLine on one's own channel, in transfers of every kind.
 """
 
 from __future__ import annotations
 
 import enum
+import re
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from agi_xmpp.ami.model import Message
+
+#: Seconds after which a picked up click to dial counts as a conversation if nothing is being dialled: it leads to an
+#: announcement, a conference or a voice mailbox.
+SILENCE = 2.0
+
+#: Seconds for which a click to dial is expected to show its channel. Asterisk makes it within the same second, or says
+#: that it cannot; this only frees what an answer that never came would leave behind.
+EXPECT_TTL = 60.0
+
+#: So many conversations are remembered, so that a transfer back to the same person gets an id of its own, and a
+#: late event does not start a call anew. Live channels are not limited: Asterisk's own limit is theirs (`maxcalls`),
+#: each is freed at its Hangup, and dropping one would show a person wrongly as free.
+PAST = 1000
+
+#: ChannelStateDesc of a channel's first event if its phone calls us; the others are called by us.
+_CALLS_US = frozenset({"Ring", "Dialing", "OffHook", "Up"})
+
+#: What Asterisk runs on channels that it called itself (Dial, Originate, Queue), in the items of action Status.
+_CALLED_BY_US = frozenset({"AppDial", "AppDial2", "AppQueue"})
+
+#: Q.850: user busy, call rejected, and Asterisk's "answered elsewhere".
+_BUSY, _REJECTED, _ELSEWHERE = 17, 21, 26
+#: Q.850: unknown, normal clearing, interworking: what a caller's own hanging up looks like.
+_GAVE_UP = frozenset({0, 16, 127})
+
+#: Extensions that are no number: Asterisk's own (https://docs.asterisk.org, "Special Dialplan Extensions").
+_SPECIAL = frozenset({"a", "e", "failed", "h", "i", "o", "s", "t", "T"})
+_NUMBER = re.compile(r"[0-9+*#][0-9A-Za-z*#+.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +68,10 @@ class Party:
 
     number: str = ""
     name: str = ""
+
+    def __bool__(self) -> bool:
+        """True if anything is known."""
+        return bool(self.number or self.name)
 
 
 class Phase(enum.Enum):
@@ -48,6 +97,15 @@ class How(enum.Enum):
     FAILED = "failed"  # the person called, and the call could not be set up
     UNPICKED = "unpicked"  # a call by click to dial: the person did not pick up their own phone
     LOST = "lost"  # we lost sight of it (Asterisk restarted, or the connection to it broke)
+
+
+#: DialStatus of what was dialled last, where that alone says how a call ended for the person who dialled.
+_OUTCOMES = {
+    "BUSY": How.BUSY,
+    "NOANSWER": How.NO_ANSWER,
+    "CONGESTION": How.FAILED,
+    "CHANUNAVAIL": How.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,25 +196,778 @@ class Ended:
     cause: int = 0
 
 
-Change = Rang | Dialled | Answered | Updated | Restored | Ended
+Change: TypeAlias = Rang | Dialled | Answered | Updated | Restored | Ended
+
+
+def device_of(channel: str) -> str:
+    """Return the device of a channel by its name: ``PJSIP/101`` of ``PJSIP/101-0000002a``."""
+    name = channel.partition("<")[0]  # PJSIP/101-0000002a<ZOMBIE>: what a masquerade leaves behind
+    device, dash, _ = name.rpartition("-")
+    return device if dash else name
 
 
 class Calls:
     """The calls of everybody in the user map.
 
+    It takes events in the order in which Asterisk sends them. What is said twice changes nothing, and events of
+    channels that are nobody's cost a look into a dict or two.
+
     Args:
         owner_of: returns whose phone a device (``PJSIP/101``) is; "" for nobody's.
         clock: seconds, monotonic.
-
-    Methods to write:
-        feed(event: Mapping[str, str]) -> list[Change]       any AMI event; those that say nothing are ignored
-        expect(channel_id: str, owner: str) -> None          a click to dial of ours is about to be originated with this ChannelId:
-                                                             its first leg gives no Rang, the call's id is c-<channel_id>… and clicked=True
-        forget(channel_id) -> list[Change]                   it failed before a channel appeared
-        begin_resync() / resync(statuses: Sequence[Mapping[str, str]]) -> list[Change]
-                                                             between the two, events are buffered; then the items of action Status are taken,
-                                                             calls that vanished -> Ended(LOST or TALKED), unknown live ones -> Restored, buffered events replayed (idempotent)
-        lose() -> list[Change]                               Asterisk is out of sight for too long: everything Ended(LOST)
-        next_deadline() -> float | None ; tick() -> list[Change]   rule "else 2 s after Up without DialBegin"
-        of(owner: str) -> list[Call] ; find(call_id: str, owner: str) -> Call | None ; all() -> list[Call] ; is_busy(owner) -> bool (talking)
     """
+
+    def __init__(self, owner_of: Callable[[str], str], clock: Callable[[], float]) -> None:
+        self._owner_of = owner_of
+        self._clock = clock
+        self._now = 0  # counts events: what came after what
+        self._legs: dict[str, _Leg] = {}  # by Uniqueid
+        self._calls: dict[tuple[str, str], _Live] = {}  # by owner and id
+        self._latest: dict[tuple[str, str], _Live] = {}  # by owner and first Linkedid
+        self._clicks: dict[str, _Live] = {}  # by ChannelId: clicks to dial, from before their channel to their end
+        self._talks: dict[str, _Talk] = {}  # by current Linkedid
+        self._bridges: dict[str, _Bridge] = {}  # those that have a leg
+        self._locals: dict[str, _Local] = {}  # by name without ";1" and ";2"
+        self._begun: OrderedDict[tuple[str, str], int] = OrderedDict()  # calls of that owner and Linkedid, so far
+        self._past_legs: OrderedDict[str, None] = OrderedDict()
+        self._buffer: list[Message] | None = None
+        self._changes: list[Change] = []
+        self._touched: list[_Live] = []
+
+    # What is going on
+
+    def all(self) -> list[Call]:
+        """Return all calls, oldest first. A click to dial counts from the moment on when its phone is called."""
+        return [call.shown() for call in self._calls.values() if call.legs]
+
+    def of(self, owner: str) -> list[Call]:
+        """Return the calls of one person, oldest first."""
+        return [call for call in self.all() if call.owner == owner]
+
+    def find(self, call_id: str, owner: str) -> Call | None:
+        """Return that call of that person; None if there is none now."""
+        return next((call for call in self.of(owner) if call.id == call_id), None)
+
+    def is_busy(self, owner: str) -> bool:
+        """Return True if the person talks: one of their calls has been answered and is not over."""
+        return any(call.phase is Phase.TALKING for call in self.of(owner))
+
+    # Clicks to dial
+
+    def expect(self, channel_id: str, owner: str, target: Party | None = None) -> None:
+        """Announce a click to dial, before its Originate is sent.
+
+        The first leg gives no `Rang`, and the call's id is ``c-<channel_id>``.
+
+        Args:
+            channel_id: the ``ChannelId`` of the Originate; never used before.
+            owner: who dials, with a phone of their own.
+            target: whom; shown until Asterisk knows better.
+        """
+        call = _Live(f"c-{channel_id}", owner, channel_id, incoming=False, clicked=True, began=self._clock())
+        call.party = target or Party()
+        call.target = call.party.number
+        self._clicks[channel_id] = call
+        self._begin(call)
+
+    def forget(self, channel_id: str) -> list[Change]:
+        """Drop a click to dial that failed before a channel appeared; `Ended` with `How.FAILED` says so.
+
+        Nothing happens if its channel is there already, or has been: Hangup ends it.
+        """
+        call = self._clicks.get(channel_id)
+        if call is not None and not call.legs:
+            self._end(call, How.FAILED)
+        return self._take_changes()
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        """Return when `tick` has something to do, on the clock; None if it has not."""
+        return min((due for call in self._clicks.values() if (due := call.due()) is not None), default=None)
+
+    def tick(self) -> list[Change]:
+        """Do what time brings: call it at `next_deadline`; earlier or more often does no harm."""
+        now = self._clock()
+        for call in list(self._clicks.values()):
+            due = call.due()
+            if due is None or due > now:
+                continue
+            if call.legs:
+                self._answer(call)
+            else:
+                self._end(call, How.FAILED)
+        return self._take_changes()
+
+    # The connection
+
+    def begin_resync(self) -> None:
+        """Keep events back until `resync`; call it before action Status is sent.
+
+        Events kept back by an earlier call are dropped: the list to come knows what they said.
+        """
+        self._buffer = []
+
+    def resync(self, statuses: Sequence[Message] | None) -> list[Change]:
+        """Take over how Asterisk's channels are, then the events that came since `begin_resync`.
+
+        Args:
+            statuses: the items of action Status; None if they could not be had: then only the events count.
+        """
+        events, self._buffer = self._buffer or [], None
+        changes: list[Change] = []
+        if statuses is not None:
+            begun = {event["Uniqueid"] for event in events if event["Event"] == "Newchannel"}
+            over = {event["Uniqueid"] for event in events if event["Event"] == "Hangup"}
+            changes += self._compare(statuses, begun=begun, over=over)
+        for event in events:
+            changes += self.feed(event)
+        return changes
+
+    def lose(self) -> list[Change]:
+        """Give up everything: Asterisk has been out of sight for too long. Each call is `How.LOST`."""
+        self._buffer = None
+        for call in list(self._calls.values()):
+            self._end(call, How.LOST)
+        self._locals.clear()
+        return self._take_changes()
+
+    def _compare(self, statuses: Sequence[Message], *, begun: set[str], over: set[str]) -> list[Change]:
+        """Take over the items of action Status.
+
+        Args:
+            statuses: what the action returned.
+            begun, over: Uniqueids of the channels whose beginning and end are among the events that were kept back.
+        """
+        alive = {item["Uniqueid"] for item in statuses}
+        sizes = Counter(item.get("BridgeID", "") for item in statuses)
+        for leg in list(self._legs.values()):
+            if leg.uid not in alive and leg.uid not in over:
+                self._drop(leg, 0, How.TALKED if leg.call.answered is not None else How.LOST)
+        names = {_local(item["Channel"]) for item in statuses}
+        self._locals = {name: local for name, local in self._locals.items() if name in names}
+        known = set(self._calls.values())
+        for item in statuses:
+            if item["Uniqueid"] not in begun:
+                self._take_over(item, known, sizes)
+        for call in self._calls.values():
+            if call not in known:
+                self._restore(call, statuses)
+        return self._take_changes()
+
+    def _take_over(self, item: Message, known: set[_Live], sizes: Mapping[str, int]) -> None:
+        """Take over one item of action Status; legs of calls that are not ``known`` make no changes yet."""
+        device = device_of(item["Channel"])
+        leg = self._leg(item)
+        if leg is None:
+            if not (owner := self._owner_of(device)):
+                return
+            up = item["ChannelStateDesc"] == "Up"
+            outgoing = item.get("Application") not in _CALLED_BY_US if up else item["ChannelStateDesc"] in _CALLS_US
+            leg = self._add_leg(item, owner, outgoing=outgoing)
+            leg.since = self._now
+        call = leg.call
+        leg.channel, leg.device = item["Channel"], device
+        if bridge := item.get("BridgeID", ""):
+            self._enter(leg, bridge).size = sizes[bridge]
+        elif leg.bridge:
+            self._leave(leg)
+        if call not in known:
+            call.began = min(call.began, self._clock() - float(item.get("Seconds") or 0))
+            leg.up = item["ChannelStateDesc"] == "Up"
+            return
+        self._newstate(item)
+        if call.clicked and bridge and leg.uid == call.linkedid:
+            self._answer(call)
+        self._new_connected_line(item)
+
+    def _restore(self, call: _Live, statuses: Sequence[Message]) -> None:
+        """A call that we did not see begin: when it was answered is not known, so the beginning must do."""
+        leg = call.main()
+        if leg is None:
+            return
+        item = next(item for item in statuses if item["Uniqueid"] == leg.uid)
+        call.party = _party(item, "ConnectedLine") or call.party
+        if leg.up:
+            call.phase, call.answered = Phase.TALKING, call.began
+        elif call.incoming:
+            call.phase = Phase.RINGING
+            first = (item["Channel"] for item in statuses if item["Uniqueid"] == call.linkedid not in call.legs)
+            call.source = next((channel for channel in first if not _local(channel)), "")
+        else:
+            call.phase, call.dialled = Phase.DIALLING, True
+        self._tell(call, Restored)
+
+    # Events
+
+    def feed(self, event: Message) -> list[Change]:
+        """Take any AMI event, and return what it means to people; those that say nothing to us are ignored."""
+        handler = _HANDLERS.get(event.get("Event", ""))
+        if handler is None:
+            return []
+        if self._buffer is not None:
+            self._buffer.append(event)
+            return []
+        self._now += 1
+        handler(self, event)
+        return self._take_changes()
+
+    def _newchannel(self, event: Message) -> None:
+        uid = event["Uniqueid"]
+        owner = self._owner_of(device_of(event["Channel"]))
+        if not owner or uid in self._legs or uid in self._past_legs:
+            return
+        leg = self._add_leg(event, owner, outgoing=event["ChannelStateDesc"] in _CALLS_US)
+        self._newstate(event)
+        self._note(leg.call)
+
+    def _newstate(self, event: Message) -> None:
+        leg = self._leg(event)
+        if leg is None or event["ChannelStateDesc"] != "Up" or leg.up:
+            return
+        leg.up = True
+        call = leg.call
+        if call.clicked:
+            call.picked = True
+            if not call.dialling and call.phase is not Phase.TALKING:
+                call.silent_since = self._clock()
+        else:
+            self._answer(call)
+        self._note(call)
+
+    def _new_connected_line(self, event: Message) -> None:
+        leg = self._leg(event)
+        if leg is None:
+            return
+        call = leg.call
+        party = _party(event, "ConnectedLine")
+        # Empty: between two partners, in the middle of a transfer. Of a click to dial, before anything was dialled: the
+        # caller id of the Originate, the person's own. Of a phone that rings while another one talks: old news.
+        if party == Party() or (call.clicked and not call.dialled) or leg is not call.main():
+            return
+        call.party = party
+        self._note(call)
+
+    def _dial_begin(self, event: Message) -> None:
+        caller, place = self._caller(event), _place(event)
+        if local := _local(event["DestChannel"]):
+            self._locals.setdefault(local, _Local(caller, place))
+        self._dials(event)
+        leg = self._legs.get(event["DestUniqueid"])
+        if leg is None:
+            return
+        call = leg.call
+        leg.caller, leg.place, leg.since = caller, place, leg.since or self._now
+        begins = call.phase is Phase.OPENING and not call.clicked
+        if begins:
+            call.incoming, call.phase = True, Phase.RINGING
+        if call.phase is not Phase.RINGING:
+            return
+        call.source = caller or call.source
+        # A queue knows the connected line a moment later only.
+        call.party = _party(event, "DestConnectedLine") or _party(event, "CallerID") or call.party
+        if begins:
+            self._tell(call, Rang)
+        self._note(call)
+
+    def _dials(self, event: Message) -> None:
+        """If the channel that dials is somebody's, tell whom they call."""
+        call = self._dialler(event)
+        if call is None:
+            return
+        call.dialling.add(event["DestUniqueid"])
+        call.silent_since = None
+        dest = _party(event, "DestCallerID")
+        exten = event.get("Exten", "")
+        number = exten if _NUMBER.fullmatch(exten) else dest.number
+        # The next one of the same hunt group is no news: NewConnectedLine has said, or will say, who it is.
+        if number and (number != call.target or call.party.number in ("", number)):
+            known = next((party.name for party in (dest, call.party) if party.number == number and party.name), "")
+            call.target, call.party = number, Party(number, known)
+        if not call.incoming and call.phase is Phase.OPENING:
+            call.phase = Phase.DIALLING
+            self._tell(call, Dialled)
+        call.dialled = True
+        self._note(call)
+
+    def _dial_end(self, event: Message) -> None:
+        if event["DialStatus"] == "ANSWER":
+            self._taken(event, event["DestChannel"], _party(event, "DestCallerID"), self._caller(event))
+        self._dialled(event)
+        # Forward: the phone itself sent the caller on (SIP 302).
+        moved, place = bool(event.get("Forward")), _place(event)
+        ahead = self._locals.get(_local(event["DestChannel"]))
+        if ahead is not None:
+            ahead.moved |= moved or ahead.place != place
+        leg = self._legs.get(event["DestUniqueid"])
+        if leg is not None and not leg.up:
+            behind = self._locals.get(_local(event.get("Channel", "")))
+            leg.refused |= event["DialStatus"] == "BUSY"
+            leg.moved |= moved or leg.place != place or (behind is not None and behind.moved)
+
+    def _dialled(self, event: Message) -> None:
+        """If the channel that dialled is somebody's, tell what became of it."""
+        call = self._dialler(event)
+        if call is None:
+            return
+        call.dialling.discard(event["DestUniqueid"])
+        if event["DialStatus"] == "ANSWER":
+            if call.clicked:
+                self._answer(call)
+        else:
+            call.dial_status = event["DialStatus"]
+            if call.picked and not call.dialling and call.phase is not Phase.TALKING:
+                call.silent_since = self._clock()
+
+    def _pickup(self, event: Message) -> None:
+        # Channel picks up the call of Target: https://docs.asterisk.org, "Call Pickup".
+        self._taken(event, event["Channel"], _party(event, "CallerID"), "")
+
+    def _taken(self, event: Message, channel: str, party: Party, caller: str) -> None:
+        """Somebody took a call: remember who, for those who lose the race."""
+        linkedid = event.get("TargetLinkedid") or event.get("Linkedid") or event["DestLinkedid"]
+        talk = self._talks.get(linkedid)
+        if talk is not None and not _local(channel):  # the phone behind a Local channel has its own event
+            talk.winner = _Winner(party, self._owner_of(device_of(channel)), caller, self._now)
+
+    def _bridge_enter(self, event: Message) -> None:
+        leg = self._leg(event)
+        uid = event["BridgeUniqueid"]
+        bridge = self._bridges.get(uid)
+        if bridge is not None and (leg is None or leg.bridge != uid) and not event.get("SwapUniqueid"):
+            for other in bridge.legs:  # who was left alone with music has company
+                other.on_hold = False
+                self._note(other.call)
+        if leg is not None:
+            bridge = self._enter(leg, uid)
+            if leg.call.clicked and leg.uid == leg.call.linkedid:
+                self._answer(leg.call)
+            self._note(leg.call)
+        if bridge is not None:
+            bridge.size = int(event.get("BridgeNumChannels") or 2)
+
+    def _bridge_leave(self, event: Message) -> None:
+        bridge = self._bridges.get(event["BridgeUniqueid"])
+        if bridge is not None:
+            bridge.size = int(event.get("BridgeNumChannels") or 0)
+        leg = self._leg(event)
+        if leg is not None and leg.bridge == event["BridgeUniqueid"]:
+            self._leave(leg)
+            self._note(leg.call)
+
+    def _hold(self, event: Message) -> None:
+        """Hold is raised on the channel whose phone pressed the button."""
+        held = event["Event"] == "Hold"
+        leg = self._leg(event)
+        if leg is not None:
+            leg.holds = held
+            self._note(leg.call)
+        talk = self._talks.get(event["Linkedid"])
+        for other in talk.legs if talk is not None else ():
+            bridge = self._bridges.get(other.bridge)
+            # In a conference the others go on talking.
+            if other is not leg and other.up and (bridge is None or bridge.size <= 2):
+                other.on_hold = held
+                self._note(other.call)
+
+    def _rename(self, event: Message) -> None:
+        """A masquerade: the channel of the new name takes the place of the one that had it.
+
+        The one that had it becomes ``<MASQ>``, then ``<ZOMBIE>``, and is hung up.
+        """
+        name, uid = event["Newname"], event["Uniqueid"]
+        owner = self._owner_of(device_of(name))
+        if "<" in name or not owner:
+            return
+        leg = self._legs.get(uid)
+        if leg is None:
+            leg = next((leg for leg in self._legs.values() if leg.channel == name and leg.call.owner == owner), None)
+            if leg is None:
+                return
+            self._forget_leg(leg)
+            del leg.call.legs[leg.uid]
+            leg.uid = uid
+            leg.call.legs[uid] = self._legs[uid] = leg
+        leg.channel, leg.device = name, device_of(name)
+        self._note(leg.call)
+
+    def _hangup(self, event: Message) -> None:
+        channel = event["Channel"]
+        if channel.endswith(";2"):  # the half that dials, so nothing asks for it any more
+            self._locals.pop(_local(channel), None)
+        leg = self._leg(event)
+        if leg is not None:
+            cause = event.get("Cause", "")
+            self._drop(leg, int(cause) if cause.isdecimal() else 0)
+
+    def _originate_response(self, event: Message) -> None:
+        call = self._clicks.get(event.get("Uniqueid", ""))
+        if event.get("Response") == "Failure" and call is not None and not call.legs:
+            self._end(call, How.FAILED)
+
+    # Legs
+
+    def _leg(self, event: Message) -> _Leg | None:
+        """Return the leg that an event is about, and take note of its Linkedid."""
+        leg = self._legs.get(event.get("Uniqueid", ""))
+        linkedid = event.get("Linkedid", "")
+        if leg is not None and linkedid and linkedid != leg.linkedid:
+            self._part(leg)
+            self._join(leg, linkedid)
+        return leg
+
+    def _add_leg(self, event: Message, owner: str, *, outgoing: bool) -> _Leg:
+        uid, linkedid, channel = event["Uniqueid"], event["Linkedid"], event["Channel"]
+        call = self._latest.get((owner, linkedid))
+        # Who talks already is called anew: by a transfer back, or by a transfer from one phone of theirs to another.
+        if call is None or call.phase is Phase.TALKING:
+            times = self._begun.get((owner, linkedid), 0)
+            call_id = f"c-{linkedid}-{times + 1}" if times else f"c-{linkedid}"
+            call = _Live(call_id, owner, linkedid, incoming=not outgoing, clicked=False, began=self._clock())
+            self._begin(call)
+            if outgoing:
+                exten = event.get("Exten", "")
+                call.target = "" if exten in _SPECIAL else exten
+                call.party = Party(call.target)
+            else:
+                call.party = _party(event, "ConnectedLine")
+        leg = _Leg(uid, channel, device_of(channel), call)
+        call.legs[uid] = self._legs[uid] = leg
+        self._join(leg, linkedid)
+        return leg
+
+    def _join(self, leg: _Leg, linkedid: str) -> None:
+        leg.linkedid = linkedid
+        self._talks.setdefault(linkedid, _Talk()).legs.append(leg)
+
+    def _part(self, leg: _Leg) -> None:
+        talk = self._talks[leg.linkedid]
+        talk.legs.remove(leg)
+        if not talk.legs:
+            del self._talks[leg.linkedid]
+
+    def _enter(self, leg: _Leg, uid: str) -> _Bridge:
+        bridge = self._bridges.setdefault(uid, _Bridge())
+        if leg.bridge != uid:
+            self._leave(leg)
+            bridge.legs.append(leg)
+            leg.bridge = uid
+        return bridge
+
+    def _leave(self, leg: _Leg) -> None:
+        """A leg leaves its bridge: nobody holds it there any more."""
+        leg.holds = leg.on_hold = False
+        bridge = self._bridges.get(leg.bridge)
+        if bridge is not None:
+            bridge.legs.remove(leg)
+            if not bridge.legs:
+                del self._bridges[leg.bridge]
+        leg.bridge = ""
+
+    def _drop(self, leg: _Leg, cause: int, how: How | None = None) -> None:
+        """A leg is gone; ``how`` says how its call ended, if the leg's own history does not."""
+        call = leg.call
+        call.all_refused &= leg.refused or cause in (_BUSY, _REJECTED)
+        call.moved |= leg.moved
+        if len(call.legs) > 1:
+            self._remove(leg)
+            self._note(call)
+            return
+        winner = self._talks[leg.linkedid].winner
+        if winner is not None and not winner.beat(leg):
+            winner = None
+        if how is None:
+            how = call.verdict(cause, taken=winner is not None)
+        self._end(call, how, cause, winner if how is How.ELSEWHERE else None)
+
+    def _remove(self, leg: _Leg) -> None:
+        self._part(leg)
+        self._leave(leg)
+        self._forget_leg(leg)
+        del leg.call.legs[leg.uid]
+
+    def _forget_leg(self, leg: _Leg) -> None:
+        del self._legs[leg.uid]
+        self._past_legs[leg.uid] = None
+        if len(self._past_legs) > PAST:
+            self._past_legs.popitem(last=False)
+
+    # Calls
+
+    def _dialler(self, event: Message) -> _Live | None:
+        """Return the call whose channel dials: the person's own, or the Local channel of a click to dial."""
+        leg = self._leg(event)
+        return leg.call if leg is not None else self._clicks.get(event.get("Uniqueid", ""))
+
+    def _caller(self, event: Message) -> str:
+        """Return the channel that dials, through all Local channels in between; "" if there is none (Originate)."""
+        channel = event.get("Channel", "")
+        if not (name := _local(channel)):
+            return channel
+        local = self._locals.get(name)
+        return local.caller if local is not None else ""
+
+    def _begin(self, call: _Live) -> None:
+        key = (call.owner, call.linkedid)
+        self._calls[call.owner, call.id] = self._latest[key] = call
+        self._begun[key] = self._begun.pop(key, 0) + 1
+        if len(self._begun) > PAST:
+            self._begun.popitem(last=False)
+
+    def _answer(self, call: _Live) -> None:
+        if call.phase is Phase.TALKING:
+            return
+        call.phase, call.answered, call.silent_since = Phase.TALKING, self._clock(), None
+        self._tell(call, Answered)
+
+    def _end(self, call: _Live, how: How, cause: int = 0, winner: _Winner | None = None) -> None:
+        last = call.shown()
+        for leg in list(call.legs.values()):
+            self._remove(leg)
+        del self._calls[call.owner, call.id]
+        key = (call.owner, call.linkedid)
+        if self._latest.get(key) is call:
+            del self._latest[key]
+        if call.clicked:
+            del self._clicks[call.linkedid]
+        call.phase = Phase.OVER
+        by, owner = (winner.party, winner.owner) if winner is not None else (Party(), "")
+        self._changes.append(Ended(replace(last, phase=Phase.OVER), how, by, owner, cause))
+
+    # Changes
+
+    def _tell(self, call: _Live, kind: type[Rang | Dialled | Answered | Restored]) -> None:
+        call.told = call.shown()
+        self._changes.append(kind(call.told))
+
+    def _note(self, call: _Live) -> None:
+        """Something about a call may have changed; `_take_changes` tells it where that is so."""
+        self._touched.append(call)
+
+    def _take_changes(self) -> list[Change]:
+        for call in self._touched:
+            # Who has not heard of a call, or has heard of its end, is told nothing.
+            if call.told is None or call.phase is Phase.OVER:
+                continue
+            now = call.shown()
+            if _seen(now) != _seen(call.told):
+                call.told = now
+                self._changes.append(Updated(now))
+        self._touched.clear()
+        changes, self._changes = self._changes, []
+        return changes
+
+
+_HANDLERS: dict[str, Callable[[Calls, Message], None]] = {
+    "Newchannel": Calls._newchannel,
+    "Newstate": Calls._newstate,
+    "NewConnectedLine": Calls._new_connected_line,
+    "DialBegin": Calls._dial_begin,
+    "DialEnd": Calls._dial_end,
+    "Pickup": Calls._pickup,
+    "BridgeEnter": Calls._bridge_enter,
+    "BridgeLeave": Calls._bridge_leave,
+    "Hold": Calls._hold,
+    "Unhold": Calls._hold,
+    "Rename": Calls._rename,
+    "Hangup": Calls._hangup,
+    "OriginateResponse": Calls._originate_response,
+}
+
+
+@dataclass(eq=False, slots=True)
+class _Leg:
+    """A channel of somebody's device.
+
+    Attributes:
+        caller: the channel that dials it, with Local channels skipped; "" if none does.
+        place: where in the dialplan that channel was when it began to dial.
+        since: event number when it began to ring.
+        refused: its phone was busy, or sent the call away.
+        moved: its caller was sent on while it rang.
+        holds: its phone has put the other side on hold.
+        on_hold: the other side has put it on hold.
+    """
+
+    uid: str
+    channel: str
+    device: str
+    call: _Live
+    linkedid: str = ""
+    up: bool = False
+    bridge: str = ""
+    caller: str = ""
+    place: tuple[str, str] = ("", "")
+    since: int = 0
+    refused: bool = False
+    moved: bool = False
+    holds: bool = False
+    on_hold: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Live:
+    """A call as we work on it.
+
+    Attributes:
+        linkedid: of its first leg when that was seen first; the ChannelId of a click to dial.
+        told: as people were told last; None if they don't know of it.
+        target: the number that was dialled last.
+        dialling: Uniqueids of the channels that ring because of it.
+        dialled: something has been dialled.
+        dial_status: of what was dialled last and did not answer.
+        picked: the phone of a click to dial was picked up.
+        silent_since: since when a picked up click to dial has not been dialling; None while it does, or talks.
+        all_refused, moved: of the legs that are gone.
+    """
+
+    id: str
+    owner: str
+    linkedid: str
+    incoming: bool
+    clicked: bool
+    began: float
+    phase: Phase = Phase.OPENING
+    answered: float | None = None
+    party: Party = field(default_factory=Party)
+    device: str = ""
+    channel: str = ""
+    source: str = ""
+    legs: dict[str, _Leg] = field(default_factory=dict)
+    told: Call | None = None
+    target: str = ""
+    dialling: set[str] = field(default_factory=set)
+    dialled: bool = False
+    dial_status: str = ""
+    picked: bool = False
+    silent_since: float | None = None
+    all_refused: bool = True
+    moved: bool = False
+
+    def main(self) -> _Leg | None:
+        """Return the leg that talks, or the oldest, which is always the one that dials."""
+        oldest = next(iter(self.legs.values()), None)
+        return next((leg for leg in self.legs.values() if leg.up), oldest) if self.incoming else oldest
+
+    def shown(self) -> Call:
+        """Return it as it is now."""
+        leg = self.main()
+        if leg is not None:
+            self.device, self.channel = leg.device, leg.channel
+        return Call(
+            id=self.id,
+            owner=self.owner,
+            phase=self.phase,
+            incoming=self.incoming,
+            clicked=self.clicked,
+            device=self.device,
+            party=self.party,
+            channel=self.channel,
+            source=self.source if self.phase is Phase.RINGING else "",
+            held=any(leg.up and (leg.holds or leg.on_hold) for leg in self.legs.values()),
+            began=self.began,
+            answered=self.answered,
+        )
+
+    def due(self) -> float | None:
+        """Return when time changes something about a click to dial; None if it does not."""
+        if not self.legs:
+            return self.began + EXPECT_TTL
+        return None if self.silent_since is None else self.silent_since + SILENCE
+
+    def verdict(self, cause: int, *, taken: bool) -> How:
+        """Return how it ended, now that its last leg is gone.
+
+        Args:
+            cause: Q.850, of that leg.
+            taken: somebody else took the call while it rang.
+        """
+        if self.answered is not None:
+            return How.TALKED
+        if self.clicked and not self.picked:
+            return How.UNPICKED
+        if self.incoming:
+            if taken or (cause == _ELSEWHERE and not self.all_refused):
+                return How.ELSEWHERE
+            if self.moved:
+                return How.FORWARDED
+            return How.REJECTED if self.all_refused else How.MISSED
+        return self._outcome(cause)
+
+    def _outcome(self, cause: int) -> How:
+        """What the person's own dialling came to; what Dial says is worth more than the cause (a busy tone's is 17)."""
+        if self.dial_status in _OUTCOMES:
+            return _OUTCOMES[self.dial_status]
+        if cause == _BUSY:
+            return How.BUSY
+        # CANCEL: what rang was told to stop, because the person gave up or because the last phone of a group refused.
+        if self.dial_status == "CANCEL" or cause in _GAVE_UP:
+            return How.NO_ANSWER
+        return How.NO_ANSWER if self.dialling else How.FAILED
+
+
+@dataclass(eq=False, slots=True)
+class _Talk:
+    """Legs of several people with the same Linkedid now."""
+
+    legs: list[_Leg] = field(default_factory=list)
+    winner: _Winner | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Winner:
+    """Who took a call.
+
+    Attributes:
+        owner: whose the phone is; "" for nobody's.
+        caller: as `_Leg.caller`; "" if it was picked up.
+        since: event number.
+    """
+
+    party: Party
+    owner: str
+    caller: str
+    since: int
+
+    def beat(self, leg: _Leg) -> bool:
+        """Return True if that leg rang for the same call."""
+        return self.since > leg.since > 0 and (self.caller == leg.caller or not self.caller or not leg.caller)
+
+
+@dataclass(eq=False, slots=True)
+class _Bridge:
+    """A bridge with legs in it; ``size`` counts all its channels."""
+
+    legs: list[_Leg] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Local:
+    """A pair of Local channels that is being dialled: who dials, where in the dialplan, and whether it was sent on."""
+
+    caller: str
+    place: tuple[str, str]
+    moved: bool = False
+
+
+def _party(event: Message, prefix: str) -> Party:
+    """Return who stands in ``<prefix>Num`` and ``<prefix>Name``."""
+    number, name = (event.get(f"{prefix}{part}", "") for part in ("Num", "Name"))
+    number = "" if number == "<unknown>" else number
+    return Party(number, "" if name in ("<unknown>", number) else name)
+
+
+def _place(event: Message) -> tuple[str, str]:
+    """Return where in the dialplan the event's channel is."""
+    return event.get("Context", ""), event.get("Exten", "")
+
+
+def _local(channel: str) -> str:
+    """Return what both halves of a pair of Local channels are called; "" if it is no Local channel."""
+    return channel.rpartition(";")[0] if channel.startswith("Local/") else ""
+
+
+def _seen(call: Call) -> tuple[Party, str, str, bool]:
+    """Return what `Updated` tells of."""
+    return call.party, call.device, call.channel, call.held
