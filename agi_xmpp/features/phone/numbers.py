@@ -38,29 +38,29 @@ def clean(text: str) -> str:
     Raises:
         Refused: ``bad-request``: this is no number.
     """
-    shown = _shown(text)
+    shown = f"“{plain(text)}”"
     if len(text) > MAX_TYPED:
-        raise Refused(f"{shown} is not a number: it has {len(text)} characters", "bad-request")
+        raise Refused(f"{shown} is not a number: it has {len(text)} characters.", "bad-request")
     # NFKC turns full-width digits and fixed blanks into plain ones. Address books put invisible marks of the writing
     # direction around numbers (category Cf), and word processors hyphens of their own (Pd).
-    plain = unicodedata.normalize("NFKC", text)
-    plain = "".join(
-        "-" if unicodedata.category(char) == "Pd" else char for char in plain if unicodedata.category(char) != "Cf"
+    number = unicodedata.normalize("NFKC", text)
+    number = "".join(
+        "-" if unicodedata.category(char) == "Pd" else char for char in number if unicodedata.category(char) != "Cf"
     )
-    plain = plain.strip().removeprefix("tel:")
-    if any(unicodedata.category(char) == "Cc" for char in plain):
-        raise Refused(f"{shown} is not a number: it holds a line break or another control character", "bad-request")
-    if not any(char.isalpha() for char in plain):
-        plain = _FOR_THE_EYE.sub("", _TRUNK_ZERO.sub(r"\1", plain))
-    if not plain:
-        raise Refused("there is no number", "bad-request")
-    if len(plain) > MAX_NUMBER:
-        raise Refused(f"{shown} is not a number: it is longer than {MAX_NUMBER} characters", "bad-request")
-    if not _NUMBER.fullmatch(plain):
-        raise Refused(f"{shown} is not a number: only digits, letters and * # + . _ - can be dialled", "bad-request")
-    if plain in SPECIAL_EXTENSIONS:
-        raise Refused(f"{shown} is not a number: Asterisk enters that extension by itself", "bad-request")
-    return plain
+    number = number.strip().removeprefix("tel:")
+    if any(unicodedata.category(char) == "Cc" for char in number):
+        raise Refused(f"{shown} is not a number: it holds a line break or another control character.", "bad-request")
+    if not any(char.isalpha() for char in number):
+        number = _FOR_THE_EYE.sub("", _TRUNK_ZERO.sub(r"\1", number))
+    if not number:
+        raise Refused("There is no number to call.", "bad-request")
+    if len(number) > MAX_NUMBER:
+        raise Refused(f"{shown} is not a number: it is longer than {MAX_NUMBER} characters.", "bad-request")
+    if not _NUMBER.fullmatch(number):
+        raise Refused(f"{shown} is not a number: only digits, letters and * # + . _ - can be dialled.", "bad-request")
+    if number in SPECIAL_EXTENSIONS:
+        raise Refused(f"{shown} is not a number: Asterisk enters that extension by itself.", "bad-request")
+    return number
 
 
 def matches(pattern: str, number: str) -> bool:
@@ -104,7 +104,7 @@ def _one_of(members: str) -> str:
     return f"[{re.escape(''.join(chars))}]" if any(chars) else _NOTHING
 
 
-def _shown(text: str) -> str:
-    """Return what somebody typed for a sentence: short, and in one line."""
+def plain(text: str, limit: int = 40) -> str:
+    """Return what somebody wrote for a sentence: short, and in one line."""
     line = "".join(char if char.isprintable() else "?" for char in text)
-    return f"“{line if len(line) <= 40 else f'{line[:39]}…'}”"
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from agi_xmpp.config import PhoneSettings
 from agi_xmpp.errors import BadJid, ConfigError, Refused
+from agi_xmpp.features.phone.numbers import plain
 from agi_xmpp.xmpp import jid
 from agi_xmpp.xmpp.model import Jid
 
@@ -136,7 +137,7 @@ class People:
         if len(found) > 1:
             names = [f"{person.name} ({person.extension})" for person in found[:_LISTED]]
             more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-            raise Refused(f"“{said[:40]}” could be {', '.join(names)}{more}. Which one?", "not-acceptable")
+            raise Refused(f"“{plain(said)}” could be {', '.join(names)}{more}. Which one?", "not-acceptable")
         return found[0] if found else None
 
 
