@@ -44,7 +44,7 @@ class _Pending:
     Attributes:
         answer: the response, or why there is none. As a result in either case: an exception that nobody waits for any
             more would be reported as never retrieved.
-        items: of the list so far; None if no list is wanted.
+        items: of the list so far; None if the answer is none.
     """
 
     answer: asyncio.Future[Received | AmiError]
@@ -255,8 +255,8 @@ class Connection(asyncio.Protocol):
         except TimeoutError:
             raise AmiUnknown(f"Asterisk did not answer {name} within {limit:g} s; it may have done it or not") from None
         finally:
-            # The items of a list that nobody waits for any more may still come, and are no events for the listener.
-            if items is None:
+            # The items of a list that nobody waits for (any more) may still come, and are no events for the listener.
+            if pending.items is None:
                 self._pending.pop(action_id, None)
         if isinstance(answer, AmiError):
             raise answer
@@ -282,8 +282,11 @@ class Connection(asyncio.Protocol):
             self._event(message)
 
     def _response(self, pending: _Pending, message: Received) -> None:
-        if pending.items is not None and message.get("EventList", "").casefold() == "start":
-            return  # its items follow
+        if message.get("EventList", "").casefold() == "start":
+            if pending.items is None:  # a list that was not asked for, such as that of Hangup with a pattern
+                pending.items = []
+                pending.settle(message)
+            return  # the items follow
         self._pending.pop(message.action_id)
         pending.settle(message)
 

@@ -388,6 +388,20 @@ async def test_the_rest_of_a_list_that_nobody_waits_for_is_no_news(
     assert events == []
 
 
+async def test_the_items_of_a_list_that_nobody_asked_for_are_no_news(
+    manager: Manager, connection: Connection, events: list[str]
+) -> None:
+    # as 22.10.1 answers to a Hangup with a pattern
+    manager.answers["Hangup"] = [
+        "Response: Success|EventList: start|Message: Channels hung up will follow",
+        "Event: ChannelHungup|Channel: Local/1",
+        "Event: ChannelsHungupListComplete|EventList: Complete|ListItems: 1",
+    ]
+    assert (await connection.action("Hangup", {"Channel": "/^Local.*$/"}))["EventList"] == "start"
+    await barrier(connection)
+    assert events == []
+
+
 async def test_an_answer_without_a_list_is_an_empty_one(manager: Manager, connection: Connection) -> None:
     assert list(await connection.items("Ping")) == []
 
