@@ -20,6 +20,8 @@ MAX_RUNNING = 4
 MAX_ANSWER = 64 * 1024
 #: Bytes of its complaints that are read; the last line of them goes into the log.
 MAX_COMPLAINTS = 4096
+#: Characters of that line.
+MAX_COMPLAINT = 200
 
 _FIELDS = ("name", "company", "link", "avatar")
 
@@ -79,61 +81,89 @@ class CommandSource:
         return entry(**fields, source=self.name)
 
     async def _run(self, number: str) -> bytes:
+        transport, run = await self._start(number)
         try:
-            # The administrator's own command, as a list of words: no shell. The number is safe (see above).
-            process = await asyncio.create_subprocess_exec(
-                *self._words,
-                number,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                limit=MAX_ANSWER,
-                start_new_session=True,  # its children can be killed with it
+            await run.over
+        except _TooMuch:
+            raise SourceError(f"{self.name} printed more than {MAX_ANSWER // 1024} KiB") from None
+        finally:
+            await _end(transport, run)
+        code = transport.get_returncode()
+        if code:
+            ending = f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+            raise SourceError(f"{self.name} {ending}" + (f": {run.complaint}" if run.complaint else ""))
+        return bytes(run.answer)
+
+    async def _start(self, number: str) -> tuple[asyncio.SubprocessTransport, _Run]:
+        # The administrator's own command, as a list of words: no shell. The number is safe (see above). The session of
+        # its own lets its children be killed with it.
+        starting = asyncio.ensure_future(
+            asyncio.get_running_loop().subprocess_exec(
+                _Run, *self._words, number, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
             )
+        )
+        try:
+            return await asyncio.shield(starting)
         except OSError as error:
             raise SourceError(f"{self.name}: {error.strerror}") from None
-        assert process.stdout is not None  # noqa: S101 - PIPE above
-        assert process.stderr is not None  # noqa: S101
-        finished = False
-        complaining = asyncio.create_task(_last_line(process.stderr))
-        try:
-            answer = await _read(process.stdout, MAX_ANSWER)
-            if answer is None:
-                raise SourceError(f"{self.name} printed more than {MAX_ANSWER // 1024} KiB")
-            complaint = await complaining
-            code = await process.wait()
-            finished = True
-        finally:
-            complaining.cancel()
-            if not finished:
-                await _kill(process)
-        if code != 0:
-            ending = f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
-            raise SourceError(f"{self.name} {ending}" + (f": {complaint}" if complaint else ""))
-        return answer
+        except asyncio.CancelledError:
+            # asyncio itself would end the program here, but not the children that it may have already.
+            with contextlib.suppress(OSError):
+                await _end(*await starting)
+            raise
 
 
-async def _read(stream: asyncio.StreamReader, limit: int) -> bytes | None:
-    """Read to the end; None if there are more than ``limit`` bytes."""
-    data = b""
-    while chunk := await stream.read(limit + 1 - len(data)):
-        data += chunk
-        if len(data) > limit:
-            return None
-    return data
+class _TooMuch(Exception):
+    """The answer is longer than `MAX_ANSWER`."""
 
 
-async def _last_line(stream: asyncio.StreamReader) -> str:
-    """Read to the end, so that the writer never waits for us, and return the last line of the last bytes."""
-    data = b""
-    while chunk := await stream.read(MAX_COMPLAINTS):
-        data = (data + chunk)[-MAX_COMPLAINTS:]
-    lines = data.decode(errors="replace").splitlines()
-    return "".join(character for character in (lines or [""])[-1] if character.isprintable())[:200]
+class _Run(asyncio.SubprocessProtocol):
+    """One run of the program.
+
+    Attributes:
+        over: done when it and all who have its pipes have ended; fails with `_TooMuch` as soon as that is so.
+        complete: they have ended.
+        exited: done when the program itself has.
+        answer: what it has printed.
+    """
+
+    def __init__(self) -> None:
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.complete = False
+        self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answer = bytearray()
+        self._complaints = b""
+
+    @property
+    def complaint(self) -> str:
+        """The last line that it wrote to stderr, as far as it can be shown."""
+        lines = self._complaints.decode(errors="replace").splitlines() or [""]
+        return "".join(character for character in lines[-1] if character.isprintable())[:MAX_COMPLAINT]
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Take what it prints (asyncio)."""
+        if fd != 1:
+            self._complaints = (self._complaints + data)[-MAX_COMPLAINTS:]
+        elif len(self.answer) + len(data) <= MAX_ANSWER:
+            self.answer += data
+        elif not self.over.done():
+            self.over.set_exception(_TooMuch())
+
+    def process_exited(self) -> None:
+        """Note that the program has ended (asyncio)."""
+        self.exited.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Note that it has ended, and all its pipes (asyncio)."""
+        self.complete = True
+        if not self.over.done():
+            self.over.set_result(None)
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    # A kill cannot be refused: this ends at once, also while we are being cancelled.
-    await process.wait()
+async def _end(transport: asyncio.SubprocessTransport, run: _Run) -> None:
+    """End a program with its children, unless all has ended already."""
+    if not run.complete:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        await asyncio.shield(run.exited)  # at once: a kill cannot be refused
+    transport.close()

@@ -188,8 +188,10 @@ def _complaint(error: ValidationError) -> str:
     match first["loc"]:
         case ("contact", int(place), *key):
             where = f"contact {place + 1}: {'.'.join(str(part) for part in key)}"
+            known = ", ".join(_Contact.model_fields)
         case location:
             where = ".".join(str(part) for part in location)
+            known = "[[contact]] alone"
     if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key; known are {', '.join(_Contact.model_fields)}"
+        return f"{where}: unknown key; known here: {known}"
     return f"{where}: {first['msg'].lower()}"

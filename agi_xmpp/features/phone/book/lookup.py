@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cachetools import TTLCache
@@ -20,8 +20,7 @@ from agi_xmpp.features.phone.book.number import Number, read
 
 log = logging.getLogger("agi_xmpp.phone.book")
 
-#: Seconds that ending a late source may take before the call goes on without waiting for that, too. Killing a program
-#: is quick, unless it hangs in the kernel (a network file system).
+#: Seconds that ending a late source may take before the call goes on without waiting for that, too.
 GRACE = 0.2
 
 
@@ -49,13 +48,16 @@ class Book:
 
     Args:
         settings: ``[phone.book]``.
+        more: sources to ask after those of the settings.
         clock: seconds, monotonic.
 
     Raises:
         ConfigError: a source cannot work as it is configured.
     """
 
-    def __init__(self, settings: BookSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: BookSettings, more: Sequence[Source] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         self._files = [FileSource(path, settings.country) for path in settings.files]
         self._programs: list[Source] = []
@@ -63,6 +65,7 @@ class Book:
             self._programs.append(CommandSource(settings.command))
         if settings.ldap:
             self._programs.append(DirectorySource(settings))
+        self._programs += more
         self._cache: TTLCache[str, Entry | None] = TTLCache(settings.cache_limit, settings.cache, timer=clock)
         self._running: dict[str, asyncio.Task[Entry | None]] = {}
         self._complaints: dict[str, str] = {}
