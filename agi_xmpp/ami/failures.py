@@ -1,7 +1,8 @@
-"""From what goes wrong with the manager connection to one sentence that tells an administrator what to do. Pure."""
+"""From what goes wrong with the manager connection to one sentence that tells an administrator what to do."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -9,8 +10,8 @@ import ssl
 from agi_xmpp import tls
 from agi_xmpp.errors import AmiError, AmiForbidden, AmiNotConnected, AmiRefused, ConfigError
 
-#: What a manager user needs in its line ``write =`` for an action (manager.c and the modules of Asterisk 22.10.1, each
-#: tried there). Others need nothing, or are not used here.
+#: What a manager user needs in its line ``write =`` for an action, as ``ListCommands`` says; of several classes that
+#: would do, the narrowest. Others need nothing, or are not used here.
 WRITE_CLASSES = {
     "Originate": "originate",
     **dict.fromkeys(("Redirect", "BlindTransfer", "Atxfer", "CancelAtxfer", "Bridge", "Park", "Setvar"), "call"),
@@ -44,6 +45,10 @@ _EMPTY_LISTS = frozenset(
         "No AORs found",
     }
 )
+
+
+#: In asyncio's text for a name with several addresses, none of which could be reached (``localhost``: IPv4 and IPv6).
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
 
 
 def is_empty_list(message: str) -> bool:
@@ -104,7 +109,7 @@ def connecting(error: Exception, *, host: str, place: str, timeout: float, encry
     if isinstance(error, TimeoutError):
         advice = "" if encrypted else '; if its port is for TLS (tlsbindaddr in manager.conf), set tls = "direct"'
         return AmiNotConnected(f"no manager interface (AMI) at {place} answered within {timeout:g} s{advice}")
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, ConnectionRefusedError) or _REFUSED in str(error):
         enable = "tlsenable = yes and tlsbindaddr" if encrypted else "enabled = yes, bindaddr and port"
         return AmiNotConnected(f"nobody listens at {place}: is Asterisk running, with {enable} in manager.conf?")
     if isinstance(error, OSError):

@@ -50,7 +50,7 @@ class Received(Mapping[str, str]):
     """A message from Asterisk: header to value. Read only when it is looked at: most events interest nobody.
 
     A header that comes several times (``Output``, ``ChanVariable``) has its values joined by line breaks. Bytes that
-    are not UTF-8 become U+FFFD: what comes from here may go into XML.
+    are not UTF-8 become U+FFFD, which XML and databases can carry.
     """
 
     __slots__ = ("_headers", "_raw")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agi_xmpp.ami.client import AmiClient
+from agi_xmpp.ami.failures import WRITE_CLASSES
 from agi_xmpp.ami.model import AmiState, Message
 from agi_xmpp.ami.privileges import check
 from agi_xmpp.ami.wire import HEADERS
@@ -179,6 +180,14 @@ async def test_what_a_manager_user_lacks_is_named(exchange: Asterisk) -> None:
             await ami.action("Redirect", {"Channel": "x", "Context": "e2e", "Exten": "talk", "Priority": "1"})
         with pytest.raises(AmiForbidden, match=r"may not do Command"):
             await ami.action("Command", {"Command": "core stop now"})
+
+
+async def test_the_privileges_that_we_name_are_asterisks(exchange: Asterisk) -> None:
+    async with online(exchange.ami_port, user="testbed", password=exchange.ami_secret) as (ami, _events):
+        commands = await ami.action("ListCommands")
+        grants = {name: commands[name].rpartition("(Priv: ")[2] for name in WRITE_CLASSES if name in commands}
+        assert {"Originate", "Setvar", "Redirect", "BlindTransfer", "QueuePause", "ConfbridgeList"} <= grants.keys()
+        assert [name for name, found in grants.items() if WRITE_CLASSES[name] not in found] == []
 
 
 @pytest.mark.parametrize(

@@ -409,7 +409,7 @@ async def test_an_answer_without_a_list_is_an_empty_one(manager: Manager, connec
 # Events
 
 
-async def test_case_098_a_listener_that_raises_ends_nothing(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_listener_that_raises_ends_nothing(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[str] = []
 
     def listen(event: Message) -> None:
@@ -422,6 +422,18 @@ async def test_case_098_a_listener_that_raises_ends_nothing(manager: Manager, ca
     assert seen == ["Hangup"] * 3
     assert "a fault of ours" in caplog.text
     await connection.log_off()
+
+
+async def test_case_098_events_are_read_whoever_is_late(
+    manager: Manager, connection: Connection, events: list[str]
+) -> None:
+    manager.answers["Originate"] = None
+    late = asyncio.create_task(connection.action("Originate"))  # its answer comes behind all events
+    action_id = (await manager.action("Originate"))["ActionID"]
+    manager.say(message(f"Event: Newstate|Padding: {'x' * 400}") * 20_000)  # 8 MB: more than the kernel keeps
+    manager.say(message("Response: Success|Message: late", action_id))
+    assert (await late)["Message"] == "late"
+    assert events == ["Newstate"] * 20_000
 
 
 async def test_what_is_neither_event_nor_response_is_logged_and_passed_over(

@@ -30,6 +30,12 @@ def expired() -> ssl.SSLCertVerificationError:
     ("error", "words"),
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), ["nobody listens at pbx.test:5038", "enabled = yes"]),
+        (
+            OSError(
+                "Multiple exceptions: [Errno 111] Connect call failed ('::1', 5038), [Errno 111] Connect call failed"
+            ),
+            ["nobody listens at pbx.test:5038"],
+        ),
         (TimeoutError(), ["no manager interface (AMI) at pbx.test:5038", "within 10 s", 'set tls = "direct"']),
         (socket.gaierror(-2, "Name or service not known"), ["the name is not known"]),
         (OSError(errno.EHOSTUNREACH, "x"), ["no connection to pbx.test:5038: No route to host"]),
