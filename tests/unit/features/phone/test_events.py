@@ -14,6 +14,7 @@ from agi_xmpp.ami.calls import Answered, Call, Change, Dialled, Ended, How, Part
 from agi_xmpp.features.phone.events import Announcer, shown_name
 from agi_xmpp.xmpp.phone_model import EventType, PhoneEvent
 from tests.spark import NAMESPACE, ON_THE_PHONE, ONLINE, Shown, Spark, Toast, Watched, stanza_of
+from tests.unit.ami.test_recordings import CLICKS, EACH, TEAM, TRACES, run
 
 BOB = "bob@example.org"
 ALICE = Party("101", "Alice")
@@ -265,6 +266,29 @@ def test_an_old_spark_reads_one_event_a_message_and_only_with_type():
     with pytest.raises(ValueError, match="without type"):
         old.receive(untyped)
     assert untyped[0].tag == f"{{{NAMESPACE}}}phone-event"
+
+
+@pytest.mark.parametrize("owners", [EACH, TEAM], ids=["each", "team"])
+@pytest.mark.parametrize("name", TRACES)
+def test_spark_shows_what_is_true_in_each_recording_of_real_calls(name, owners):
+    """After each event of Asterisk, for everybody whose phones take part; they did not want to be disturbed before."""
+    people = {owner: Watched() for owner in set(owners.values())}
+    for watched in people.values():
+        watched.choose(Shown("dnd", "Busy"))
+    if name in CLICKS:
+        people["alice"].spark.dial()
+    announcer = Announcer({})
+    for calls, _event, changes in run(TRACES[name], owners):
+        for change in changes:
+            person = people[change.call.owner]
+            person.rung += isinstance(change, Rang) and not change.call.clicked
+            for owner, event in announcer.announce(change):
+                people[owner].spark.receive(stanza_of(event))
+        for owner, person in people.items():
+            person.talking = {call.id for call in calls.of(owner) if call.phase is Phase.TALKING}
+            person.check()
+    assert not people["alice"].spark.dial_window
+    assert announcer.settle() == []
 
 
 class Phones(RuleBasedStateMachine):
