@@ -69,6 +69,7 @@ class Book:
         self._cache: TTLCache[str, Entry | None] = TTLCache(settings.cache_limit, settings.cache, timer=clock)
         self._running: dict[str, asyncio.Task[Entry | None]] = {}
         self._complaints: dict[str, str] = {}
+        self._stopped = False
 
     async def start(self) -> None:
         """Read the files, so that the first call finds them read and the log says what is wrong with them."""
@@ -79,7 +80,8 @@ class Book:
                 log.info("phone book: %s has %d numbers%s", source.name, source.numbers, skipped)
 
     async def stop(self) -> None:
-        """End look-ups that run, and let go of all."""
+        """End look-ups that run, and let go of all; from now on nobody is known."""
+        self._stopped = True
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -94,7 +96,7 @@ class Book:
             number: as Asterisk says it; ``anonymous`` and the like are nobody's.
         """
         wanted = read(number, self._settings.country)
-        if wanted is None:
+        if wanted is None or self._stopped:
             return None
         deadline = self._deadline()
         for source in self._files:
@@ -127,12 +129,11 @@ class Book:
         if task is None:
             task = self._running[key] = asyncio.create_task(self._run_programs(number, deadline))
             task.add_done_callback(lambda _task: self._running.pop(key, None))
-        try:
-            # The task keeps the deadline itself, and then says which source was late.
-            async with asyncio.timeout_at(deadline + GRACE):
-                return await asyncio.shield(task)  # whoever hangs up does not take the answer from the others
-        except TimeoutError:
-            return None
+        # The task keeps the deadline itself, and then says which source was late. It is only waited for: whoever is
+        # cancelled here does not take the answer from the others.
+        left = deadline + GRACE - asyncio.get_running_loop().time()
+        await asyncio.wait([task], timeout=left)
+        return task.result() if task.done() and not task.cancelled() else None
 
     async def _run_programs(self, number: Number, deadline: float) -> Entry | None:
         failed = False
