@@ -15,10 +15,10 @@ from agi_xmpp.ami.calls import Call, Phase
 from agi_xmpp.errors import Refused
 from agi_xmpp.features.phone.availability import Availability
 from agi_xmpp.features.phone.notes import Notes, caller, duration
-from agi_xmpp.features.phone.numbers import clean
+from agi_xmpp.features.phone.numbers import clean, plain
 from agi_xmpp.features.phone.people import People, Person
 from agi_xmpp.features.phone.watches import Watches
-from agi_xmpp.xmpp.model import Field, Form
+from agi_xmpp.xmpp.model import Field, Form, Jid
 
 #: Somebody's answers: field to text.
 Values = Mapping[str, str]
@@ -52,13 +52,13 @@ _ON_OFF = (("on", "on"), ("off", "off"))
 class Acting(Protocol):
     """What is done with calls; `Actions` implements it. All raise `Refused` with a text for the person."""
 
-    async def dial(self, person: Person, target: str, *, device: str = "") -> None:
+    async def dial(self, person: Person, target: str, *, device: str = "", by: Jid | None = None) -> None:
         """Let the person's phone ring, and then call ``target``."""
 
-    async def forward(self, person: Person, call_id: str, target: str) -> None:
+    async def forward(self, person: Person, call_id: str, target: str, *, by: Jid | None = None) -> None:
         """Send a call on."""
 
-    async def hangup(self, person: Person, call_id: str) -> None:
+    async def hangup(self, person: Person, call_id: str, *, by: Jid | None = None) -> None:
         """End a call, or reject it while it rings."""
 
 
@@ -140,7 +140,8 @@ class Switchboard:
             shown = f"#{named} " if named.isdecimal() else ""
             raise Refused(f"You have no call {shown}for that.", "item-not-found")
         if len(calls) > 1:
-            lines = [f"You have {len(calls)} calls. Which one? Say for example “{example.format(number=calls[0][0])}”."]
+            said = example.replace("{number}", str(calls[0][0]))
+            lines = [f"You have {len(calls)} calls. Which one? Say for example “{said}”."]
             raise Refused("\n".join([*lines, *(self.line(number, call) for number, call in calls)]), "bad-request")
         return calls[0][1]
 
@@ -150,6 +151,21 @@ class Switchboard:
         held = ", on hold" if call.held else ""
         lasts = f"{_PHASES.get(call.phase, 'ends')} for {duration(self.clock() - since)}"
         return f"#{number} {caller(call.party)}: {lasts} on {call.device}{held}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody asks for.
+
+    Attributes:
+        person: who.
+        values: the form's fields; any may be missing or empty, and hold anything.
+        by: the full JID of their client, for the log.
+    """
+
+    person: Person
+    values: Values
+    by: Jid
 
 
 class PhoneCommand(abc.ABC):
@@ -190,12 +206,8 @@ class PhoneCommand(abc.ABC):
         return None
 
     @abc.abstractmethod
-    async def run(self, person: Person, values: Values) -> str:
+    async def run(self, asked: Asked) -> str:
         """Do it.
-
-        Args:
-            person: who asks.
-            values: the form's fields; any may be missing or empty, and hold anything.
 
         Returns:
             One or more sentences for the person.
@@ -234,14 +246,12 @@ class Dial(PhoneCommand):
             fields.append(Field("device", "With which phone", options, person.devices[0]))
         return Form(self.title, "Your own phone rings first. Pick it up, and the other side is called.", tuple(fields))
 
-    async def run(self, person: Person, values: Values) -> str:
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        typed, wanted = _needed(values, "target", "Whom do you want to call?"), values.get("device", "").casefold()
-        device = next((own for own in person.devices if own.casefold() == wanted), "")
-        if wanted and not device:
-            raise Refused(f"That is no phone of yours. You have {', '.join(person.devices)}.", "not-acceptable")
-        await self.board.acting.dial(person, _target(self.board.people, typed), device=device)
-        return f"Your phone {device or person.devices[0]} rings. Pick it up, and {typed} is called."
+        typed = _needed(asked.values, "target", "Whom do you want to call?")
+        device = asked.values.get("device", "").strip()
+        await self.board.acting.dial(asked.person, _target(self.board.people, typed), device=device, by=asked.by)
+        return f"Your phone {device or asked.person.devices[0]} rings. Pick it up, and {plain(typed)} is called."
 
 
 class ListCalls(PhoneCommand):
@@ -252,9 +262,9 @@ class ListCalls(PhoneCommand):
     pattern = _say(r"(?:my )?calls")
     examples = (("calls", "your calls, and what they are called here"),)
 
-    async def run(self, person: Person, values: Values) -> str:  # noqa: ARG002 - it asks for nothing
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        lines = [self.board.line(number, call) for number, call in self.board.calls_of(person)]
+        lines = [self.board.line(number, call) for number, call in self.board.calls_of(asked.person)]
         return "\n".join(lines) or "You have no calls now."
 
 
@@ -283,13 +293,13 @@ class Forward(PhoneCommand):
         fields = (_which(self.board, calls), Field("target", "To which number, name or address", required=True))
         return Form(self.title, "The other side is connected to somebody else, and your phone is free.", fields)
 
-    async def run(self, person: Person, values: Values) -> str:
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        typed = _needed(values, "target", "To whom?")
-        calls = self._calls(person)
-        call = self.board.call_of(values.get("call", ""), calls, f"transfer #{{number}} {_plain(typed)}")
-        await self.board.acting.forward(person, call.id, _target(self.board.people, typed))
-        return f"{caller(call.party)} is forwarded to {typed}."
+        typed = _needed(asked.values, "target", "To whom?")
+        calls = self._calls(asked.person)
+        call = self.board.call_of(asked.values.get("call", ""), calls, f"transfer #{{number}} {plain(typed)}")
+        await self.board.acting.forward(asked.person, call.id, _target(self.board.people, typed), by=asked.by)
+        return f"Forwarded to {plain(typed)}: {caller(call.party)}."
 
     def _calls(self, person: Person) -> list[tuple[int, Call]]:
         return [
@@ -317,13 +327,13 @@ class HangUp(PhoneCommand):
             return None
         return Form(self.title, "Which call is to end?", (_which(self.board, calls),))
 
-    async def run(self, person: Person, values: Values) -> str:
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        calls = self.board.calls_of(person)
-        call = self.board.call_of(values.get("call", ""), calls, "hangup #{number}")
-        await self.board.acting.hangup(person, call.id)
+        calls = self.board.calls_of(asked.person)
+        call = self.board.call_of(asked.values.get("call", ""), calls, "hangup #{number}")
+        await self.board.acting.hangup(asked.person, call.id, by=asked.by)
         rejected = call.phase is Phase.RINGING and call.incoming
-        return f"The call of {caller(call.party)} is {'rejected' if rejected else 'ended'}."
+        return f"{'Rejected' if rejected else 'Ended'}: {caller(call.party)}."
 
 
 class Dnd(PhoneCommand):
@@ -341,12 +351,12 @@ class Dnd(PhoneCommand):
         state = Field("state", "Do not disturb", _ON_OFF, "off" if on else "on", required=True)
         return Form(self.title, f"It is {'on' if on else 'off'} now.", (state,))
 
-    async def run(self, person: Person, values: Values) -> str:
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        wanted = _on_off(values)
+        wanted = _on_off(asked.values)
         if wanted is not None:
-            self.board.availability.set_dnd(person, wanted)
-        on = self.board.availability.has_dnd(person)
+            self.board.availability.set_dnd(asked.person, wanted)
+        on = self.board.availability.has_dnd(asked.person)
         return f"Do not disturb is {'on' if on else 'off'}{' now' if wanted is not None else ''}."
 
 
@@ -358,11 +368,11 @@ class ListDevices(PhoneCommand):
     pattern = _say(r"(?:my )?(?:devices|phones)")
     examples = (("devices", "your phones, and whether they can be reached"),)
 
-    async def run(self, person: Person, values: Values) -> str:  # noqa: ARG002 - it asks for nothing
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        calls = self.board.calls_of(person)
+        calls = self.board.calls_of(asked.person)
         lines = []
-        for device in person.devices:
+        for device in asked.person.devices:
             # Asterisk's own word is not right for a phone with several calls (asterisk/asterisk #1181).
             mine = [f"#{number}" for number, call in calls if call.device == device]
             word = self.board.device_state(device)
@@ -385,12 +395,12 @@ class RingNotes(PhoneCommand):
         state = Field("state", "A message for each call that comes in", _ON_OFF, "off" if on else "on", required=True)
         return Form(self.title, f"They are {'on' if on else 'off'} now.", (state,))
 
-    async def run(self, person: Person, values: Values) -> str:
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        wanted = _on_off(values)
+        wanted = _on_off(asked.values)
         if wanted is not None:
-            self.board.notes.want(person, wanted)
-        on = self.board.notes.wanted(person)
+            self.board.notes.want(asked.person, wanted)
+        on = self.board.notes.wanted(asked.person)
         return f"Messages about calls are {'on' if on else 'off'}{' now' if wanted is not None else ''}."
 
 
@@ -415,16 +425,16 @@ class Notify(PhoneCommand):
         now = f"You wait for {waited_for} now." if waited_for else "You will get one message when their line is free."
         return Form(self.title, now, (Field("person", "Who", options, required=True),))
 
-    async def run(self, person: Person, values: Values) -> str:
+    async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
-        if values.get("state"):
-            count = self.board.watches.remove(person)
+        if asked.values.get("state"):
+            count = self.board.watches.remove(asked.person)
             return f"You wait for nobody any more ({count} until now)."
-        typed = _needed(values, "person", "For whom?")
+        typed = _needed(asked.values, "person", "For whom?")
         found = self.board.people.find(typed)
         if found is None:
-            raise Refused(f"Nobody with a phone is called “{_plain(typed)}”.", "item-not-found")
-        return self.board.watches.add(person, found)
+            raise Refused(f"Nobody with a phone is called “{plain(typed)}”.", "item-not-found")
+        return self.board.watches.add(asked.person, found)
 
 
 class Help(PhoneCommand):
@@ -436,7 +446,7 @@ class Help(PhoneCommand):
     examples = (("help", "this list"),)
     listed = False
 
-    async def run(self, person: Person, values: Values) -> str:  # noqa: ARG002 - the list is the same for all
+    async def run(self, asked: Asked) -> str:  # noqa: ARG002 - the list is the same for all
         """See `PhoneCommand.run`."""
         lines = [f"{text} – {means}" for command in COMMANDS for text, means in command.examples]
         return "\n".join(["You can say:", *lines])
@@ -497,8 +507,3 @@ def _on_off(values: Values) -> bool | None:
     if state not in ("", "on", "off"):
         raise Refused("Say on or off.", "bad-request")
     return state == "on" if state else None
-
-
-def _plain(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 40 else f"{line[:39]}…"

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from agi_xmpp.errors import AgiXmppError, Refused
 from agi_xmpp.features.asking import Asking
-from agi_xmpp.features.phone.command_set import PhoneCommand, Switchboard, command_set
+from agi_xmpp.features.phone.command_set import Asked, PhoneCommand, Switchboard, command_set
 from agi_xmpp.features.phone.people import Person
 from agi_xmpp.xmpp.model import Command, CommandResult, Extras, Guest, IncomingMessage, Jid, Presence, Session
 
@@ -117,11 +117,11 @@ class PhoneCommands(Guest):
         if person is None:
             raise Refused("This is for people whose phone is known here.", "forbidden")
         if extension:
-            return CommandResult(await command.run(person, {"target": extension}))
+            return CommandResult(await command.run(Asked(person, {"target": extension}, who)))
         if values is None and (form := command.form(person)) is not None:
             return CommandResult(form=form)
         answers = {var: chosen[0] for var, chosen in (values or {}).items() if chosen}
-        return CommandResult(await command.run(person, answers))
+        return CommandResult(await command.run(Asked(person, answers, who)))
 
     # Details
 
@@ -169,7 +169,7 @@ class PhoneCommands(Guest):
         if before is not None:
             await asyncio.wait([before])
         try:
-            answer = await command.run(person, values)
+            answer = await command.run(Asked(person, values, message.sender))
         except Refused as refusal:
             answer = _sentence(str(refusal))
         except Exception:  # whatever it is, somebody waits for an answer

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from agi_xmpp.ami.calls import Answered, Call, Change, Ended, How, Party, Rang, Updated
 from agi_xmpp.errors import AgiXmppError
-from agi_xmpp.features.phone.book.model import Entry
+from agi_xmpp.features.phone.book.model import Entry, clean_text
 from agi_xmpp.features.phone.people import Person
 from agi_xmpp.xmpp.model import Extras, Session
 
@@ -21,9 +21,6 @@ RING_AGE = 20.0
 
 #: Seconds for which the word how a call went may wait for a session: a missed call is of interest an hour later, too.
 ENDING_AGE = 3600.0
-
-#: Characters of a name or number that came over the network.
-MAX_NAME = 100
 
 _ENDINGS = {
     How.MISSED: "missed",
@@ -175,23 +172,16 @@ class Notes:
             return _ENDINGS.get(ended.how, "over")
         taker = self._people.get(ended.owner)
         name = taker.name if taker else ended.by.name or ended.by.number
-        return f"answered by {plain(name)}" if name else "answered elsewhere"
+        return f"answered by {clean_text(name)}" if name else "answered elsewhere"
 
 
 def caller(party: Party, entry: Entry | None = None) -> str:
     """Return who the other side is: ``Ann Smith (ACME), +1 555 0100``."""
-    number, name = plain(party.number), plain(entry.name if entry else "") or plain(party.name)
+    number, name = clean_text(party.number), entry.name if entry else clean_text(party.name)
     if entry and entry.company:
-        company = plain(entry.company)
-        name = f"{name} ({company})" if name else company
+        name = f"{name} ({entry.company})"
     known = [part for part in dict.fromkeys((name, number)) if part]
     return ", ".join(known) or "Somebody without a number"
-
-
-def plain(text: str) -> str:
-    """Return a text of somebody else's as one line of printable characters, not too long."""
-    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return line if len(line) <= MAX_NAME else f"{line[: MAX_NAME - 1]}…"
 
 
 def duration(seconds: float) -> str:

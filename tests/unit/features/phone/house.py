@@ -12,7 +12,7 @@ from agi_xmpp.config import PhoneSettings
 from agi_xmpp.features.phone.availability import Availability
 from agi_xmpp.features.phone.command_set import Switchboard
 from agi_xmpp.features.phone.notes import Notes
-from agi_xmpp.features.phone.people import People
+from agi_xmpp.features.phone.people import People, Person
 from agi_xmpp.features.phone.watches import Watches
 from agi_xmpp.xmpp.model import Jid
 from tests.unit.clock import Clock
@@ -78,21 +78,23 @@ class FakeActing:
     def __init__(self) -> None:
         self.done: list[tuple[Any, ...]] = []
         self.refusal: Exception | None = None
+        self.asked_by: Jid | None = None
 
-    async def _take(self, *done: Any) -> None:
+    async def _take(self, by: Jid | None, *done: Any) -> None:
         await asyncio.sleep(0)
+        self.asked_by = by
         if self.refusal:
             raise self.refusal
         self.done.append(done)
 
-    async def dial(self, person: Any, target: str, *, device: str = "") -> None:
-        await self._take("dial", person.jid, target, device)
+    async def dial(self, person: Person, target: str, *, device: str = "", by: Jid | None = None) -> None:
+        await self._take(by, "dial", person.jid, target, device)
 
-    async def forward(self, person: Any, call_id: str, target: str) -> None:
-        await self._take("forward", person.jid, call_id, target)
+    async def forward(self, person: Person, call_id: str, target: str, *, by: Jid | None = None) -> None:
+        await self._take(by, "forward", person.jid, call_id, target)
 
-    async def hangup(self, person: Any, call_id: str) -> None:
-        await self._take("hangup", person.jid, call_id)
+    async def hangup(self, person: Person, call_id: str, *, by: Jid | None = None) -> None:
+        await self._take(by, "hangup", person.jid, call_id)
 
 
 async def _knows_nobody(_number: str) -> None:

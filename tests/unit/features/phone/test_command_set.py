@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 
 from agi_xmpp.ami.calls import Party, Phase
 from agi_xmpp.errors import Refused
-from agi_xmpp.features.phone.command_set import COMMANDS, MAX_LIST, MAX_NUMBER, CallNames, command_set
+from agi_xmpp.features.phone.command_set import COMMANDS, MAX_LIST, MAX_NUMBER, Asked, CallNames, command_set
 from agi_xmpp.features.phone.people import People
+from agi_xmpp.xmpp.model import Jid
 from tests.unit.features.phone.house import ANN, BOB, CAROL, PEOPLE, Board, call, person, settings
+
+PC = Jid("bob", "x.org", "pc")
 
 
 class Stage(Board):
@@ -31,7 +35,7 @@ class Stage(Board):
     async def say(self, text: str, who: Any = BOB) -> str:
         found = self.read(text)
         assert found, text
-        return await self.commands[found[0]].run(person(who), found[1])
+        return await self.commands[found[0]].run(Asked(person(who), found[1], PC))
 
 
 RINGING = call()
@@ -139,11 +143,8 @@ class TestDial:
 
     async def test_with_which_phone(self):
         stage = Stage()
-        assert "PJSIP/201 rings" in await stage.say("call 601 from pjsip/201", ANN)
+        assert "PJSIP/201 rings" in await stage.say("call 601 from PJSIP/201", ANN)
         assert stage.acting.done == [("dial", ANN, "601", "PJSIP/201")]
-        with pytest.raises(Refused, match=r"no phone of yours\. You have PJSIP/101, PJSIP/201"):
-            await stage.say("call 601 from PJSIP/102", ANN)
-        assert len(stage.acting.done) == 1
 
     async def test_somebody_of_several(self):
         users = {"ann@x.org": {"devices": ["PJSIP/1"]}, "anna@x.org": {"devices": ["PJSIP/2"]}}
@@ -153,7 +154,7 @@ class TestDial:
 
     async def test_nobody(self):
         with pytest.raises(Refused, match="Whom"):
-            await Stage().commands["dial"].run(person(BOB), {"target": " "})
+            await Stage().commands["dial"].run(Asked(person(BOB), {"target": " "}, PC))
 
     def test_form(self):
         commands = Stage().commands
@@ -190,7 +191,7 @@ class TestForward:
     async def test_the_only_one(self):
         stage = Stage()
         stage.calls["bob@x.org"] = [DIALLING, RINGING]
-        assert await stage.say("transfer carol") == "Ann Smith, 101 is forwarded to carol."
+        assert await stage.say("transfer carol") == "Forwarded to carol: Ann Smith, 101."
         assert stage.acting.done == [("forward", BOB, "c-1", "103")]
 
     async def test_one_of_several(self):
@@ -205,6 +206,12 @@ class TestForward:
         ]
         await stage.say("transfer #2 103")
         assert stage.acting.done == [("forward", BOB, "c-2", "103")]
+
+    async def test_what_was_typed_is_no_pattern_for_us(self):
+        stage = Stage()
+        stage.calls["bob@x.org"] = [RINGING, TALKING]
+        with pytest.raises(Refused, match=re.escape("“transfer #1 {0.__class__} {number")):
+            await stage.commands["forward"].run(Asked(person(BOB), {"target": "{0.__class__} {number"}, PC))
 
     @pytest.mark.parametrize("text", ["transfer 103", "transfer #1 103"])
     async def test_none(self, text):
@@ -222,7 +229,7 @@ class TestForward:
         stage.calls["bob@x.org"] = [RINGING]
         stage.calls["ann@x.org"] = [call(ANN, id="c-9")]
         with pytest.raises(Refused, match="You have no call"):
-            await stage.commands["forward"].run(person(BOB), {"call": named, "target": "103"})
+            await stage.commands["forward"].run(Asked(person(BOB), {"call": named, "target": "103"}, PC))
         assert stage.acting.done == []
 
     async def test_form(self):
@@ -233,7 +240,7 @@ class TestForward:
         which, target = form.fields
         assert ([key for key, _ in which.options], which.value) == (["c-1", "c-2"], "c-1")
         assert target.required
-        await stage.commands["forward"].run(person(BOB), {"call": "c-2", "target": "103"})
+        await stage.commands["forward"].run(Asked(person(BOB), {"call": "c-2", "target": "103"}, PC))
         assert stage.acting.done == [("forward", BOB, "c-2", "103")]
 
 
@@ -242,9 +249,9 @@ class TestHangUp:
         stage = Stage()
         stage.calls["bob@x.org"] = [RINGING]
         assert stage.commands["hangup"].form(person(BOB)) is None
-        assert await stage.say("hangup") == "The call of Ann Smith, 101 is rejected."
+        assert await stage.say("hangup") == "Rejected: Ann Smith, 101."
         stage.calls["bob@x.org"] = [TALKING]
-        assert await stage.say("hang up") == "The call of Carol, 103 is ended."
+        assert await stage.say("hang up") == "Ended: Carol, 103."
         assert stage.acting.done == [("hangup", BOB, "c-1"), ("hangup", BOB, "c-2")]
 
     async def test_one_of_several(self):
@@ -274,7 +281,7 @@ async def test_switches(command, words):
     assert form.fields[0].value == "off"
     assert await stage.say(f"{command} off") == f"{words} off now."
     with pytest.raises(Refused, match="on or off"):
-        await stage.commands[command].run(person(BOB), {"state": "perhaps"})
+        await stage.commands[command].run(Asked(person(BOB), {"state": "perhaps"}, PC))
     await stage.switchboard.availability.stop()
 
 
@@ -305,7 +312,7 @@ class TestNotify:
         with pytest.raises(Refused, match="Nobody with a phone is called “zoe”"):
             await Stage().say("tell me when zoe is free")
         with pytest.raises(Refused, match="For whom"):
-            await Stage().commands["notify"].run(person(BOB), {})
+            await Stage().commands["notify"].run(Asked(person(BOB), {}, PC))
 
     @pytest.mark.parametrize(("others", "listed"), [(MAX_LIST - 1, True), (MAX_LIST, True), (MAX_LIST + 1, False)])
     def test_a_list_of_many_is_typed(self, others, listed):

@@ -67,7 +67,7 @@ class TestChat:
     async def test_a_command(self, text):
         stage = Stage()
         answers = await stage.say(text)
-        assert stage.acting.done == [("dial", BOB, "601", "")]
+        assert (stage.acting.done, stage.acting.asked_by) == ([("dial", BOB, "601", "")], PC)
         assert answers == [RINGS]
         ((_, args, kwargs),) = stage.session.calls
         assert args[0] == "bob@x.org"
@@ -309,8 +309,8 @@ class TestForms:
         stage.calls["bob@x.org"] = [call()]
         done = await stage.guest.execute(PC, "hangup", None)
         assert done is not None
-        assert done.note == "The call of Ann Smith, 101 is rejected."
-        assert stage.acting.done == [("hangup", BOB, "c-1")]
+        assert done.note == "Rejected: Ann Smith, 101."
+        assert (stage.acting.done, stage.acting.asked_by) == ([("hangup", BOB, "c-1")], PC)
 
     async def test_a_button_dials(self):
         stage = Stage()

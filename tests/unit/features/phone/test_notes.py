@@ -11,7 +11,7 @@ import pytest
 from agi_xmpp.ami.calls import Answered, Dialled, Ended, How, Party, Phase, Rang, Restored, Updated
 from agi_xmpp.errors import NotConnected
 from agi_xmpp.features.phone.book.model import Entry
-from agi_xmpp.features.phone.notes import ENDING_AGE, MAX_NAME, RING_AGE, Notes, caller, duration, plain
+from agi_xmpp.features.phone.notes import ENDING_AGE, RING_AGE, Notes, caller, duration
 from tests.unit.features.fakes import FakeSession
 from tests.unit.features.phone.house import ANN, BOB, CAROL, PEOPLE, call, person
 
@@ -231,11 +231,6 @@ async def test_no_task_is_left():
 )
 def test_who_is_calling(party, entry, text):
     assert caller(party, entry) == text
-
-
-def test_a_name_is_as_long_as_a_line():
-    assert plain("x" * MAX_NAME) == "x" * MAX_NAME
-    assert plain("x" * (MAX_NAME + 1)) == "x" * (MAX_NAME - 1) + "…"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0:00"), (7.9, "0:07"), (754, "12:34"), (3723, "1:02:03")])
