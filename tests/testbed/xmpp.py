@@ -29,6 +29,8 @@ _EJABBERD_MODULES = (
     *("mod_adhoc", "mod_admin_extra", "mod_blocking", "mod_caps", "mod_carboncopy", "mod_disco", "mod_http_api"),
     *("mod_last", "mod_ping", "mod_privacy", "mod_private", "mod_roster", "mod_time", "mod_vcard", "mod_version"),
 )
+#: ejabberd's mod_privilege: publishing, and nothing else.
+_PUBLISHING = {"iq": {"http://jabber.org/protocol/pubsub": {"set": "all"}}}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ class Options:
         max_stanza: bytes of the longest stanza taken from a client.
         offline: keep messages for accounts that are not online.
         resume: seconds for which a broken stream may be resumed (XEP-0198); 0 turns stream management off.
+        phone: full JID that service discovery lists under the name ``phone``, which is how clients find the phones of a
+            service that is no component. Prosody only: ejabberd has no names for what it lists.
+        privileges: let components publish in the users' names (XEP-0356). ejabberd only; with it, ejabberd 26.07 now
+            and then finds no way to a component that has come back.
     """
 
     domain: str = "xmpp.test"
@@ -52,6 +58,8 @@ class Options:
     max_stanza: int = 262_144
     offline: bool = True
     resume: int = 300
+    phone: str = ""
+    privileges: bool = False
 
     @property
     def disabled_mechanisms(self) -> list[str]:
@@ -201,6 +209,7 @@ class Prosody(XmppServer):
 
     def _configure(self, directory: RunDirectory) -> None:
         here, options = directory.inside, self.options
+        items = f'{{ {{ "{options.phone}", "phone" }} }}' if options.phone else "{ }"
         modules = [
             *("roster", "saslauth", "disco", "ping", "version", "private", "pep", "vcard_legacy", "vcard4", "carbons"),
             *("blocklist", "time", "uptime"),
@@ -234,10 +243,12 @@ smacks_hibernation_time = {options.resume}
 ssl = {{ key = "{here}/tls.key", certificate = "{here}/tls.crt" }}
 c2s_direct_tls_ssl = ssl
 VirtualHost "{self.domain}"
+    disco_items = {items}
 VirtualHost "{self.impostor_domain}"
 Component "{self.muc_domain}" "muc"
 Component "{self.component_domain}"
     component_secret = "{self.component_secret}"
+    name = "phone"
 """,
         )
 
@@ -336,6 +347,7 @@ class Ejabberd(XmppServer):
                 **({"mod_stream_mgmt": {"resume_timeout": options.resume}} if options.resume else {}),
                 "mod_muc": {"host": self.muc_domain, "access": ["allow"]},
                 "mod_pubsub": {"plugins": ["flat", "pep"]},
+                **({"mod_privilege": _PUBLISHING} if options.privileges else {}),
             },
         }
         # JSON is YAML: no template to get wrong.
