@@ -227,3 +227,16 @@ async def test_a_ringing_call_is_rejected(desk: Desk, phones: Phones) -> None:
     assert (await alice.ended(line)).startswith("486")
     await desk.all_over()
     assert await refused(desk.actions.hangup(desk.bob, call.id)) == ("item-not-found", f"No such call: {call.id}")
+
+
+async def test_a_call_is_rejected_on_all_phones_that_ring(desk: Desk, phones: Phones) -> None:
+    first, second, carol = await phones("101", "201", "103")
+    line = await carol.call("611")
+    await first.rings()
+    await second.rings()
+    call = await desk.has(ALICE, Phase.RINGING)
+    await desk.actions.hangup(desk.alice, call.id)
+    await first.ended()
+    await second.ended()
+    await carol.ended(line)
+    await desk.all_over()

@@ -114,9 +114,13 @@ class Actions:
         self._early = early
         self._extensions = frozenset(person.extension for person in people)
         self._starts: dict[str, _Start] = {}
+        #: Channels that are being hung up; done when they are gone.
+        self._ending: dict[str, asyncio.Future[None]] = {}
 
     def ami_event(self, event: Message) -> None:
         """Take an event of Asterisk, before `Calls` does or after."""
+        if event.get("Event") == "Hangup" and (gone := self._ending.pop(event.get("Channel", ""), None)):
+            gone.set_result(None)
         start = self._starts.get(event.get("Uniqueid", ""))
         if start is None or start.outcome.done():
             return
@@ -180,7 +184,7 @@ class Actions:
                 raise _not_forwarded(error) from None
 
     async def hangup(self, person: Person, call_id: str, *, by: Jid | None = None) -> None:
-        """End a call of the person; one that rings is rejected as busy.
+        """End a call of the person; one that rings is rejected as busy, on all their phones.
 
         Args:
             person: whose call.
@@ -193,14 +197,17 @@ class Actions:
         async with self._audited(by or person.jid, "hangup", call=call_id) as line:
             call = self._call(person, call_id)
             line["channel"] = call.channel
-            cause = _BUSY if call.phase is Phase.RINGING else _CLEARING
-            try:
-                headers = {"Channel": call.channel, "Cause": cause}
-                await self._act("Hangup", headers, "the call may be over all the same")
-            except AmiRefused as error:
-                if _GONE.search(str(error)):
-                    raise Refused("The call is over already.", "item-not-found") from None
-                raise _unexpected(error) from None
+            await self._hang_up(call)
+            # All phones that ring for the call are to be silent. Each that is gone leaves the next one as its channel.
+            for _other in person.devices[1:]:
+                if call.phase is not Phase.RINGING:
+                    return
+                left = self._calls.find(call_id, str(person.jid))
+                if left is None or left.phase is not Phase.RINGING or left.channel == call.channel:
+                    return
+                call = left
+                line["channel"] += f",{call.channel}"
+                await self._hang_up(call)
 
     # Whom, and which
 
@@ -271,6 +278,21 @@ class Actions:
             raise
         finally:
             del self._starts[channel_id]
+
+    async def _hang_up(self, call: Call) -> None:
+        """Hang up the own channel of a call; if it rings, wait a moment until it is gone."""
+        headers = {"Channel": call.channel, "Cause": _BUSY if call.phase is Phase.RINGING else _CLEARING}
+        gone = self._ending.setdefault(call.channel, asyncio.get_running_loop().create_future())
+        try:
+            await self._act("Hangup", headers, "the call may be over all the same")
+            if call.phase is Phase.RINGING:
+                await asyncio.wait([gone], timeout=self._early)
+        except AmiRefused as error:
+            if _GONE.search(str(error)):
+                raise Refused("The call is over already.", "item-not-found") from None
+            raise _unexpected(error) from None
+        finally:
+            self._ending.pop(call.channel, None)
 
     def _forwarding(self, call: Call) -> tuple[str, dict[str, str]]:
         """Return the action that sends a call on, and which channel it takes."""

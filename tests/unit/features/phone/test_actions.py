@@ -498,10 +498,55 @@ async def test_without_an_answer_about_the_number_nothing_is_forwarded(error):
 
 
 async def test_a_ringing_call_is_rejected_as_busy():
-    house = House()
+    house = House(early=0.0)
     house.rings()
     await house.actions.hangup(house.bob, house.call_of(house.bob))
     assert house.ami.actions == [("Hangup", {"Channel": "PJSIP/102-2", "Cause": "17"}, {})]
+
+
+def obeys(house):
+    """Let Asterisk do what Hangup asks for."""
+
+    def gone(headers):
+        channel = headers["Channel"]
+        end = {"Channel": channel, "Uniqueid": channel[-1], "Linkedid": "1", "Cause": headers["Cause"], **RINGING}
+        asyncio.get_running_loop().call_soon(lambda: house.happens("Hangup", **end))
+        return {"Response": "Success"}
+
+    return gone
+
+
+async def rings_twice():
+    """Somebody calls Alice, and both her phones ring."""
+    house = House()
+    house.ami.answers["Hangup"] = obeys(house)
+    house.rings(caller="PJSIP/103-1", called="PJSIP/101-2")
+    house.happens("Newchannel", Channel="PJSIP/201-3", **DOWN, Uniqueid="3", Linkedid="1")
+    source = {"Channel": "PJSIP/103-1", "Uniqueid": "1", "Linkedid": "1", **RING}
+    house.happens("DialBegin", DestChannel="PJSIP/201-3", DestUniqueid="3", DestLinkedid="1", **source)
+    house.happens("Newstate", Channel="PJSIP/201-3", **RINGING, Uniqueid="3", Linkedid="1")
+    return house
+
+
+async def test_a_call_is_rejected_on_all_phones_that_ring():
+    house = await rings_twice()
+    await house.actions.hangup(house.alice, house.call_of(house.alice))
+    assert [headers["Channel"] for _name, headers, _variables in house.ami.actions] == ["PJSIP/101-2", "PJSIP/201-3"]
+    assert house.calls.of("alice@example.org") == []
+
+
+async def test_a_phone_that_picks_up_meanwhile_is_left_alone():
+    house = await rings_twice()
+    reject = obeys(house)
+
+    def picked_up(headers):
+        reject(headers)
+        house.happens("Newstate", Channel="PJSIP/201-3", **UP, Uniqueid="3", Linkedid="1")
+        return {"Response": "Success"}
+
+    house.ami.answers["Hangup"] = picked_up
+    await house.actions.hangup(house.alice, house.call_of(house.alice))
+    assert house.ami.names == ["Hangup"]
 
 
 async def test_a_call_is_ended_by_the_own_channel():

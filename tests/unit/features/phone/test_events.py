@@ -393,5 +393,5 @@ class Phones(RuleBasedStateMachine):
             assert set(self.announced) == ({BOB} if self.watched.talking else set())
 
 
-Phones.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Phones.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestPhones = Phones.TestCase
