@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
             await self.action("Login", login, timeout=timeout)
         except AmiRefused as error:
             raise failures.login_refused(str(error), user, self._place) from None
-        except AmiUnknown:
+        except (AmiUnknown, AmiNotConnected):
             reason = self.lost.result() if self.lost.done() else "Asterisk does not answer"
             raise AmiNotConnected(f"no login at {self._place}: {reason}") from None
 
@@ -169,10 +169,12 @@ class Connection(asyncio.Protocol):
 
     async def log_off(self) -> None:
         """End the connection in order; after `LOGOFF_TIME` by force."""
-        with contextlib.suppress(AmiError):
-            self._write(encode_action("Logoff", next(self._ids)))
-        await asyncio.wait({self.lost}, timeout=LOGOFF_TIME)
-        self.abort("the connection was ended by us")
+        try:
+            with contextlib.suppress(AmiNotConnected):
+                self._write(encode_action("Logoff", next(self._ids)))
+            await asyncio.wait({self.lost}, timeout=LOGOFF_TIME)
+        finally:
+            self.abort("the connection was ended by us")
         await asyncio.wait({self.lost})
 
     def abort(self, reason: str) -> None:
