@@ -45,7 +45,7 @@ class AmiInfo:
 
 
 class AmiListener(Protocol):
-    """Is told what happens on the connection. Called in the connection's task, in the order of the wire: never block."""
+    """Is told what happens on the connection, in the order of the wire. Called while it is read: never block."""
 
     def ami_connected(self) -> None:
         """We are logged in; events follow. Whatever happened before is unknown: ask for a ``Status``."""
