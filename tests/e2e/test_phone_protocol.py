@@ -419,8 +419,10 @@ async def check_activity(component: XmppServer, caplog: pytest.LogCaptureFixture
     ):
         bobs.subscribe(alice.jid)
         await bobs.sees(lambda seen: seen.sender == alice.jid and seen.type == "subscribed")
-        await bobs.sees(lambda seen: seen.sender == alices.full_jid and seen.type == "")
+        alices.subscribe(bob.jid)  # ejabberd learns from his presence what he wants to be told
+        await alices.sees(lambda seen: seen.sender == bobs.full_jid and seen.type == "")
         await follow_activity(bobs)
+        await alices.sees(lambda seen: seen.sender == bobs.full_jid and "protocol/caps" in seen.xml)
         who = Jid(*alice.jid.split("@"))
         port.set_activity(who, "On the phone")
         if isinstance(component, Prosody):
