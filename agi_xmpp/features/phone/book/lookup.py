@@ -71,6 +71,11 @@ class Book:
         self._complaints: dict[str, str] = {}
         self._stopped = False
 
+    @property
+    def is_empty(self) -> bool:
+        """True if there is no source: nobody is ever found."""
+        return not self._sources()
+
     async def start(self) -> None:
         """Read the files, so that the first call finds them read and the log says what is wrong with them."""
         for source in self._files:

@@ -18,6 +18,9 @@ MAX_TEXT = 64
 MAX_E164 = 15
 #: Shorter numbers without ``+`` are extensions and short codes (``110``, ``116117``): they mean themselves.
 MIN_NATIONAL = 7
+#: Digits at the end that all ways to write a number have in common: only what stands in front is written or left out
+#: (country code, national prefix), and it leaves `MIN_NATIONAL` digits less the national prefix at least.
+TAIL = 6
 
 #: What people and programs write between the digits. Google and Apple wrap numbers in invisible marks of direction.
 _SEPARATORS = re.compile(r"[\s()\[\]/.\-\u00ad\u061c\u200b\u200e\u200f\u2010-\u2015\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -50,6 +53,24 @@ class Number:
         international, dialled = self.e164.lstrip("+"), self.dialled.lstrip("+")
         return (dialled,) if international in ("", dialled) else (international, dialled)
 
+    @property
+    def tails(self) -> set[str]:
+        """The ends of its forms: what `tail` says of every way to write it."""
+        return {tail(form) for form in (self.dialled, self.best)}
+
+
+def clean(text: str) -> str:
+    """Return a number without separators: digits, ``*``, ``#``, and perhaps a ``+`` in front; empty if it is none."""
+    if len(text) > MAX_TEXT:
+        return ""
+    dialled = _SEPARATORS.sub("", _OPTIONAL_PREFIX.sub(r"\1", text))
+    return dialled if re.fullmatch(r"(?=.*[0-9])\+?[0-9*#]+", dialled) else ""
+
+
+def tail(dialled: str) -> str:
+    """Return the last `TAIL` characters of a cleaned number. Two that differ there are not the same number."""
+    return dialled[-TAIL:]
+
 
 def read(text: str, country: str = "") -> Number | None:
     """Read a number.
@@ -61,10 +82,8 @@ def read(text: str, country: str = "") -> Number | None:
     Returns:
         None if it is no number: empty, ``anonymous``, with letters in it, too long.
     """
-    if len(text) > MAX_TEXT:
-        return None
-    dialled = _SEPARATORS.sub("", _OPTIONAL_PREFIX.sub(r"\1", text))
-    if not re.fullmatch(r"\+?[0-9*#]+", dialled) or not re.search("[0-9]", dialled):
+    dialled = clean(text)
+    if not dialled:
         return None
     if re.search("[*#]", dialled) or (len(dialled) < MIN_NATIONAL and not dialled.startswith("+")):
         return Number(dialled, national=dialled)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agi_xmpp.features.phone.book.number import MAX_E164, MAX_TEXT, MIN_NATIONAL, Number, read
+from agi_xmpp.features.phone.book.number import MAX_E164, MAX_TEXT, MIN_NATIONAL, Number, clean, read, tail
 
 
 @pytest.mark.parametrize(
@@ -135,3 +136,26 @@ def test_whatever_comes_the_best_form_is_harmless(text, country):
         assert again is not None
         assert again.best == number.best
         assert set(number.keys) & set(again.keys)
+
+
+def test_the_forms_of_a_number_are_one_in_every_country():
+    """By the tables' own example of a fixed and of a mobile number of each country."""
+    tried = 0
+    for country in phonenumbers.SUPPORTED_REGIONS:
+        for kind in (phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE):
+            example = phonenumbers.example_number_for_type(country, kind)
+            if example is None:
+                continue
+            e164 = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+            national = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.NATIONAL)
+            if len(clean(national)) < MIN_NATIONAL:  # in small countries: as short as an extension
+                continue
+            tried += 1
+            numbers = [read(text, country) for text in (e164, national, e164[1:])]
+            for one in numbers:
+                for other in numbers:
+                    assert one is not None
+                    assert other is not None
+                    assert not set(one.keys).isdisjoint(other.keys), (one, other)
+                    assert tail(one.dialled) in other.tails, (one, other)
+    assert tried > 400
