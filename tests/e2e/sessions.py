@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from agi_xmpp.config import AccountSettings
+from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.model import SessionState
-from agi_xmpp.xmpp.session import ClientSession
+from agi_xmpp.xmpp.session import BaseSession
+from tests.testbed.xmpp import Login as Account
 from tests.testbed.xmpp import XmppServer
 
 
@@ -22,10 +25,23 @@ class Login(Protocol):
     def password(self) -> str: ...
 
 
+def component(server: XmppServer, name: str = "pbx") -> Account:
+    """Return our own address in the server's component (XEP-0114). Only one connection of it may stand at a time."""
+    return Account(f"{name}-{secrets.token_hex(4)}@{server.component_domain}", server.component_secret)
+
+
 def settings(server: XmppServer, account: Login, *, port: int | None = None, **changes: Any) -> AccountSettings:
-    """Return the settings of an account; ``port`` is that of a proxy."""
+    """Return the settings of an account, or of the component; ``port`` is that of a proxy."""
+    if account.jid.endswith(f"@{server.component_domain}"):
+        values: dict[str, Any] = {
+            "type": "component",
+            "jid": f"{account.jid}/pbx",
+            "password": account.password,
+            "port": port or server.component_port,
+        }
+        return AccountSettings(**values | changes)
     direct = changes.get("tls") == "direct"
-    values: dict[str, Any] = {
+    values = {
         "jid": f"{account.jid}/pbx",
         "password": account.password,
         "server": "127.0.0.1",
@@ -36,10 +52,10 @@ def settings(server: XmppServer, account: Login, *, port: int | None = None, **c
 
 
 @contextlib.asynccontextmanager
-async def running(account: AccountSettings, name: str = "main") -> AsyncIterator[ClientSession]:
+async def running(account: AccountSettings, name: str = "main") -> AsyncIterator[BaseSession]:
     """A session that has begun to log in. It leaves no task behind."""
     before = asyncio.all_tasks()
-    session = ClientSession(name, account)
+    session = make_session(name, account)
     await session.start()
     try:
         yield session
@@ -54,14 +70,14 @@ async def running(account: AccountSettings, name: str = "main") -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def online(account: AccountSettings, name: str = "main") -> AsyncIterator[ClientSession]:
+async def online(account: AccountSettings, name: str = "main") -> AsyncIterator[BaseSession]:
     """A session that is logged in."""
     async with running(account, name) as session:
         await session.ready(20)
         yield session
 
 
-async def until_state(session: ClientSession, *states: SessionState) -> None:
+async def until_state(session: BaseSession, *states: SessionState) -> None:
     """Wait until the session is in one of some states."""
     async with asyncio.timeout(30):
         while session.info().state not in states:

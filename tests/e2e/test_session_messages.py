@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged
-from tests.e2e.sessions import online, settings
+from tests.e2e.sessions import Login, component, online, settings
 from tests.testbed.client import Buddy
 from tests.testbed.xmpp import Accounts
 
@@ -19,13 +19,19 @@ AWKWARD = (
 )
 
 
+@pytest.fixture(params=["client", "component"])
+async def pbx(request: pytest.FixtureRequest, accounts: Accounts) -> Login:
+    """Our own account: a client's, and the component."""
+    return component(accounts.server) if request.param == "component" else await accounts("pbx")
+
+
 def long_text(characters: int) -> str:
     return (AWKWARD * (characters // len(AWKWARD) + 1))[:characters]
 
 
 @pytest.mark.parametrize("text", ["1", AWKWARD, long_text(20_000)], ids=["short", "awkward", "20000"])
-async def test_any_text_arrives_whole_both_ways(accounts: Accounts, text: str) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_any_text_arrives_whole_both_ways(accounts: Accounts, pbx: Login, text: str) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx, buddies=[bob.jid])) as session,
@@ -39,8 +45,8 @@ async def test_any_text_arrives_whole_both_ways(accounts: Accounts, text: str) -
         assert (answer.body, answer.id, str(answer.sender)) == (text, answer_id, buddy.full_jid)
 
 
-async def test_the_longest_text_that_we_allow_passes_the_server(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_the_longest_text_that_we_allow_passes_the_server(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx)) as session,
@@ -55,8 +61,8 @@ async def test_the_longest_text_that_we_allow_passes_the_server(accounts: Accoun
         assert session.info().connects == 1
 
 
-async def test_a_receipt_of_a_real_client(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_a_receipt_of_a_real_client(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with online(settings(server, pbx)) as session:
         async with Buddy.online(server, bob.jid, bob.password):
@@ -68,8 +74,8 @@ async def test_a_receipt_of_a_real_client(accounts: Accounts) -> None:
                 await session.delivered(message_id, 0.5)
 
 
-async def test_our_receipts_go_to_buddies_only(accounts: Accounts) -> None:
-    pbx, bob, eve = await accounts("pbx"), await accounts("bob"), await accounts("eve")
+async def test_our_receipts_go_to_buddies_only(accounts: Accounts, pbx: Login) -> None:
+    bob, eve = await accounts("bob"), await accounts("eve")
     server = accounts.server
     async with (
         online(settings(server, pbx, buddies=[bob.jid])) as session,
@@ -88,8 +94,7 @@ async def test_our_receipts_go_to_buddies_only(accounts: Accounts) -> None:
         assert not any(message.receipt_for for message in stranger.heard)
 
 
-async def test_a_message_to_nobody_bounces_at_once(accounts: Accounts) -> None:
-    pbx = await accounts("pbx")
+async def test_a_message_to_nobody_bounces_at_once(accounts: Accounts, pbx: Login) -> None:
     server = accounts.server
     async with online(settings(server, pbx)) as session:
         for to in (f"nobody@{server.domain}", f"nobody@{server.domain}/phone"):
@@ -102,8 +107,8 @@ async def test_a_message_to_nobody_bounces_at_once(accounts: Accounts) -> None:
             await session.receive_message(f"nobody@{server.domain}", 10, thread="call-1")
 
 
-async def test_a_stranger_and_an_impostor_do_not_end_a_wait(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_a_stranger_and_an_impostor_do_not_end_a_wait(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     # Its address begins with bob's
     password = "impostor-9"
@@ -122,8 +127,8 @@ async def test_a_stranger_and_an_impostor_do_not_end_a_wait(accounts: Accounts) 
         assert (await waiting).body == "1"
 
 
-async def test_two_calls_that_ask_one_person_get_their_own_answers(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_two_calls_that_ask_one_person_get_their_own_answers(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx, buddies=[bob.jid])) as session,
@@ -140,8 +145,8 @@ async def test_two_calls_that_ask_one_person_get_their_own_answers(accounts: Acc
         assert (await waits["call-2"]).body == "answer to call-2"
 
 
-async def test_without_threads_the_answers_come_in_the_order_of_the_waits(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_without_threads_the_answers_come_in_the_order_of_the_waits(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx, buddies=[bob.jid])) as session,
@@ -156,8 +161,8 @@ async def test_without_threads_the_answers_come_in_the_order_of_the_waits(accoun
         assert [(await first).body, (await second).body] == ["1", "2"]
 
 
-async def test_an_answer_typed_during_the_prompt_is_not_lost(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_an_answer_typed_during_the_prompt_is_not_lost(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx, buddies=[bob.jid], message_ttl=0)) as session,
@@ -218,8 +223,8 @@ async def test_carbon_copies_of_our_own_account_count_and_forged_ones_do_not(acc
         assert (message.body, message.carbon) == ("copied", True)
 
 
-async def test_other_types_are_no_answers(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_other_types_are_no_answers(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx, buddies=[bob.jid])) as session,
@@ -237,8 +242,8 @@ async def test_other_types_are_no_answers(accounts: Accounts) -> None:
         assert (await waiting).body == "an answer"
 
 
-async def test_a_late_bounce_ends_the_wait(accounts: Accounts, caplog: pytest.LogCaptureFixture) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_a_late_bounce_ends_the_wait(accounts: Accounts, pbx: Login, caplog: pytest.LogCaptureFixture) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx)) as session,
@@ -258,8 +263,8 @@ async def test_a_late_bounce_ends_the_wait(accounts: Accounts, caplog: pytest.Lo
     assert any(message_id in line and "not-acceptable" in line and "private" not in line for line in warnings)
 
 
-async def test_what_we_answer_to_others(accounts: Accounts) -> None:
-    pbx, bob = await accounts("pbx"), await accounts("bob")
+async def test_what_we_answer_to_others(accounts: Accounts, pbx: Login) -> None:
+    bob = await accounts("bob")
     server = accounts.server
     async with (
         online(settings(server, pbx)) as session,
