@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,14 +26,14 @@ from agi_xmpp.features.phone.notes import Notes
 from agi_xmpp.features.phone.people import People, Person
 from agi_xmpp.features.phone.watches import Watches
 from agi_xmpp.xmpp import jid
-from agi_xmpp.xmpp.model import Presence, Show
-from agi_xmpp.xmpp.session import ClientSession
+from agi_xmpp.xmpp.model import Presence, Session, Show
 from tests.e2e.sessions import Login, online, settings
+from tests.testbed import office as floor_plan
 from tests.testbed.client import Buddy, Heard
 from tests.testbed.profanity import Profanity
 from tests.testbed.proxy import Proxy
 from tests.testbed.telephony import Exchange
-from tests.testbed.xmpp import Accounts
+from tests.testbed.xmpp import Accounts, XmppServer
 from tests.unit.features.phone.house import FakeActing, FakeAmi
 
 COMMAND = "{http://jabber.org/protocol/commands}"
@@ -47,7 +49,7 @@ def phone_settings(users: dict[str, Any], **changes: Any) -> PhoneSettings:
 class House:
     """An account with the phones' commands; calls are as the test says, and what is to be done is written down."""
 
-    def __init__(self, session: ClientSession, bob: Login, carol: str) -> None:
+    def __init__(self, session: Session, bob: Login, carol: str) -> None:
         self.session = session
         phones = phone_settings(
             {bob.jid: {"devices": ["PJSIP/102", "PJSIP/202"], "notes": True}, carol: {"devices": ["PJSIP/103"]}}
@@ -184,7 +186,7 @@ class TestForms:
         options = which.findall("{jabber:x:data}option")
         assert [option.findtext(VALUE) for option in options] == ["c-1", "c-2"]
         assert which.findtext(VALUE) == "c-1"
-        assert await stage.fill_in("forward", call="c-2", target="carol") == "Ann, +15550100 is forwarded to carol."
+        assert await stage.fill_in("forward", call="c-2", target="carol") == "Forwarded to carol: Ann, +15550100."
         assert stage.house.acting.done == [("forward", stage.house.bob.jid, "c-2", "103")]
 
     async def test_what_needs_no_form(self, stage: Stage) -> None:
@@ -192,7 +194,7 @@ class TestForms:
         assert note(await stage.execute("devices")) == "PJSIP/102: free\nPJSIP/202: free"
         assert refusal(await stage.execute("hangup")) == ("item-not-found", "You have no call.")
         stage.house.call()
-        assert note(await stage.execute("hangup")) == "The call of Ann, +15550100 is rejected."
+        assert note(await stage.execute("hangup")) == "Rejected: Ann, +15550100."
         assert note(await stage.execute("dial/103")).startswith("Your phone PJSIP/102 rings.")
 
     async def test_a_mistake_leaves_the_form_open(self, stage: Stage) -> None:
@@ -264,7 +266,7 @@ class TestChat:
         assert ringing.body == "Ann Smith (ACME), +15550100, is calling you (PJSIP/102)."
         assert ET.fromstring(ringing.xml).findtext(".//{jabber:x:oob}url") == "https://crm.example/ann"
         answer = await stage.says("transfer carol", thread=ringing.thread)
-        assert answer.body == "Ann, +15550100 is forwarded to carol."
+        assert answer.body == "Forwarded to carol: Ann, +15550100."
         stage.house.notes.call_changed(Answered(call))
         stage.house.notes.call_changed(Ended(call, How.FORWARDED))
         ended = await stage.bob.hears()
@@ -384,3 +386,119 @@ class TestAsterisk:
                 assert event["Presentity"] == "CustomPresence:bob"
         finally:
             events.close()
+
+
+@pytest.fixture
+async def floor(exchange: Exchange, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[floor_plan.Office]:
+    """The whole: exchange, telephones, agi-xmpp and people. Bob wants to be told who calls."""
+    name: str
+    mode: floor_plan.Mode
+    name, mode = getattr(request, "param", ("prosody", "component"))
+    server: XmppServer = request.getfixturevalue(name)
+    phone = {"presence_state": True, "pause_queues": True}
+    users = {"bob": {"notes": True}}
+    async with floor_plan.open_office(exchange, server, mode, tmp_path, phone=phone, users=users) as office:
+        yield office
+
+
+class TestTelephones:
+    """Real telephones do what was typed."""
+
+    @pytest.mark.parametrize(
+        "floor",
+        list(itertools.product(["prosody", "ejabberd"], ["component", "client"])),
+        indirect=True,
+        ids="-".join,
+    )
+    async def test_a_call_by_chat_is_forwarded_and_ended(self, floor: floor_plan.Office) -> None:
+        alice, bob, carol = await floor.phones("101", "102", "103")
+        await told(floor, "alice", "call bob", "Your phone PJSIP/101 rings. Pick it up, and bob is called.")
+        await alice.answer()
+        await floor.after(alice="dialling", bob="ringing")
+        ringing = await floor["bob"].buddy.hears(_is_note)
+        assert ringing.body == "Alice, 101, is calling you (PJSIP/102)."
+        await bob.answer()
+        await floor.after(alice="talking", bob="talking")
+        calls = await said(floor, "alice", "calls")
+        assert calls.startswith("#1 Bob, 102: talking for 0:0")
+        answered = await floor["bob"].buddy.hears(_is_note)
+        assert " answered at " in answered.body
+        await told(floor, "bob", "transfer carol", "Forwarded to carol: Alice, 101.")
+        ended = await floor["bob"].buddy.hears(_is_note)
+        assert ended.body.endswith(" long.")
+        await floor.after(alice="talking", carol="ringing")
+        await carol.answer()
+        await floor.after(alice="talking", carol="talking")
+        await told(floor, "alice", "hangup", "Ended: Carol, 103.")
+        await carol.idle()
+        await floor.after()
+
+    async def test_a_call_that_rings_is_rejected(self, floor: floor_plan.Office) -> None:
+        alice, _bob = await floor.phones("101", "102")
+        line = await alice.call("102")
+        await floor.after(alice="dialling", bob="ringing")
+        note = await floor["bob"].buddy.hears(_is_note)
+        await told(floor, "bob", "reject", "Rejected: Alice, 101.", thread=note.thread)
+        ended = await floor["bob"].buddy.hears(_is_note)
+        assert ended.body.endswith(": rejected.")
+        await alice.ended(line)
+        await floor.after()
+
+    async def test_what_may_not_be_done(self, floor: floor_plan.Office) -> None:
+        await floor.phones("101", "102")
+        await told(floor, "alice", "call 0900123", "You may not call 0900123.")
+        await told(floor, "alice", "call 101", "That is your own number.")
+        await told(floor, "alice", "call 602", "The telephone system knows no number 602.")
+        await told(floor, "alice", "transfer 102", "You have no call for that.")
+        await told(floor, "alice", "hangup #1", "You have no call for that.")
+        await told(floor, "alice", "call 102 from PJSIP/103", "PJSIP/103 is no phone of yours; you have")
+        await floor.after()
+
+    async def test_tell_me_when_bob_is_free(self, floor: floor_plan.Office) -> None:
+        alice, bob = await floor.phones("101", "102")
+        await alice.call("102")
+        await floor.after(alice="dialling", bob="ringing")
+        await bob.answer()
+        await floor.after(alice="talking", bob="talking")
+        await told(floor, "carol", "tell me when bob is free", "You will be told when Bob is free")
+        await told(floor, "bob", "dnd on", "Do not disturb is on now.")
+        await alice.hangup()
+        await floor.after()
+        await told(floor, "carol", "dnd", "Do not disturb is off.")  # she has heard nothing else
+        await told(floor, "bob", "dnd off", "Do not disturb is off now.")
+        free = await floor["carol"].buddy.hears(lambda heard: bool(heard.body))
+        assert free.body == "Bob is free again: call 102"
+
+    async def test_the_form_in_profanity(self, floor: floor_plan.Office) -> None:
+        alice, bob = await floor.phones("101", "102")
+        login = floor["alice"].login
+        async with Profanity(floor.server, login.jid, login.password) as client:
+            client.type(f"/cmd exec dial {floor.jid}")
+            await client.shows("Number, name or address")
+            client.type("/field1 102")
+            await client.shows("Field updated")
+            client.type("/form submit")
+            await client.shows("and 102 is called.")
+        await alice.answer()
+        await floor.after(alice="dialling", bob="ringing")
+        await bob.answer()
+        await floor.after(alice="talking", bob="talking")
+        await bob.hangup()
+        await floor.after()
+
+
+async def said(floor: floor_plan.Office, name: str, text: str, **more: Any) -> str:
+    """Let somebody say something to the telephone system; return what it answers. Ring notes are no answer."""
+    buddy = floor[name].buddy
+    buddy.say(floor.jid, text, **more)
+    return (await buddy.hears(lambda heard: bool(heard.body) and not _is_note(heard))).body
+
+
+async def told(floor: floor_plan.Office, name: str, text: str, answer: str, **more: Any) -> None:
+    """Let somebody say something, and check how what they are told begins."""
+    found = await said(floor, name, text, **more)
+    assert found.startswith(answer), f"{text}: {found}"
+
+
+def _is_note(heard: Heard) -> bool:
+    return " is calling you " in heard.body or " called you at " in heard.body
