@@ -41,7 +41,7 @@ class House:
 
     server: XmppServer
     session: Session
-    host: FakeHost
+    host: Host
     port: PhonePort
     service: str
     accounts: Accounts
@@ -176,7 +176,7 @@ class TestDiscovery:
                 assert await artagnan.info(node) == ([IDENTITY], {INFO, FEATURE, PAYLOAD})
 
     async def test_an_endless_node(self, house: House) -> None:
-        query = f"<query xmlns='{INFO}' node='{'x' * 10_000}'/>"
+        query = f"<query xmlns='{INFO}' node='{'x' * 3_000}'/>"
         assert (await house.alice.ask(query, "get")).get("type") == "error"
         assert (await house.alice.info())[0][0] == IDENTITY
 

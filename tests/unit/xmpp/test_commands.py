@@ -14,7 +14,19 @@ from pydantic import SecretStr
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import Bounced, NotConnected, Refused
 from agi_xmpp.xmpp import commands
-from agi_xmpp.xmpp.model import Command, CommandResult, Extras, Field, Form, Guest, IncomingMessage, Jid, Session
+from agi_xmpp.xmpp.model import (
+    Command,
+    CommandResult,
+    Extras,
+    Field,
+    Form,
+    Guest,
+    IncomingMessage,
+    Jid,
+    Presence,
+    Session,
+    Show,
+)
 from agi_xmpp.xmpp.session import ClientSession
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, FakeServer
 
@@ -26,6 +38,15 @@ ITEM = "{http://jabber.org/protocol/disco#items}item"
 FEATURE = "{http://jabber.org/protocol/disco#info}feature"
 DATA = "{jabber:x:data}"
 STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
+DIAL = Form(
+    "Dial",
+    "",
+    (
+        Field("number", "Number or JID", value="60<1", required=True),
+        Field("device", "From", (("PJSIP/101", "Desk"), ("PJSIP/102", "Cell")), value="PJSIP/102"),
+        Field("note", "Note"),
+    ),
+)
 FORM = Form("Calls", "Choose.", (Field("k1", "Ann", (("1", "Cell"), ("2", "Desk"))),))
 
 
@@ -39,7 +60,14 @@ class FakeGuest(Guest):
         self.bounces: list[tuple[str, Bounced]] = []
         self.executed: list[tuple[Jid, str, Mapping[str, Sequence[str]] | None]] = []
         self.on_stop: Callable[[], object] = lambda: None
+        self.presences: list[tuple[str, Show]] = []
         self.news = asyncio.Event()
+        self.hold: asyncio.Event | None = None
+        self.refuse = False
+
+    def presence_changed(self, who: Jid, presence: Presence) -> None:
+        self.presences.append((str(who), presence.show))
+        self.news.set()
 
     def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:
         self.heard.append((message, kept, awaited))
@@ -58,10 +86,16 @@ class FakeGuest(Guest):
 
     async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
         self.executed.append((who, node, values))
+        if self.hold:
+            await self.hold.wait()
+        if self.refuse:
+            raise Refused("not like that", "not-acceptable")
         if node == "calls" and who.local != "bob":
             raise Refused("not for you", "forbidden")
         if node == "late":
             raise Refused("it is closed", "item-not-found")
+        if node == "dial":
+            return CommandResult(form=DIAL) if values is None else CommandResult("dialling")
         if node == "calls":
             return CommandResult(form=FORM) if values is None else CommandResult("done")
         return CommandResult("answered") if node == "answer" else None
@@ -122,6 +156,7 @@ async def wire(server: FakeServer) -> AsyncIterator[Wire]:
         port=server.port,
         tls="none",
         subscribe=False,
+        buddies=["bob@fake.test"],
     )
     session = ClientSession("main", settings)
     await session.start()
@@ -241,6 +276,55 @@ class TestExecution:
     @pytest.mark.parametrize("action", ["prev", "cancel"])
     async def test_there_is_nothing_to_go_back_to(self, wire: Wire, action: str) -> None:
         assert condition(await wire.execute("calls", action=action)) == {"bad-request", "bad-action"}
+
+    async def test_a_form_with_texts(self, wire: Wire) -> None:
+        form = (await wire.execute("dial")).find(f"{COMMAND}command/{DATA}x")
+        assert form is not None
+        assert form.find(f"{DATA}instructions") is None
+        fields = [
+            (
+                field.get("type"),
+                field.get("var"),
+                field.get("label"),
+                [value.text for value in field.findall(f"{DATA}value")],
+                field.find(f"{DATA}required") is not None,
+                len(field.findall(f"{DATA}option")),
+            )
+            for field in form.iter(f"{DATA}field")
+        ]
+        assert fields == [
+            ("text-single", "number", "Number or JID", ["60<1"], True, 0),
+            ("list-single", "device", "From", ["PJSIP/102"], False, 2),
+            ("text-single", "note", "Note", [], False, 0),
+        ]
+
+    async def test_a_form_that_is_sent_twice_is_executed_once(self, wire: Wire) -> None:
+        session = await wire.open_form()
+        wire.guest.hold = asyncio.Event()
+        for name in ("one", "two"):
+            wire.server.conversation.send(
+                f"<iq type='set' id='{name}' from='{BOB}' to='agi@fake.test/pbx'><command node='calls'"
+                f" sessionid='{session}' xmlns='http://jabber.org/protocol/commands'>{submit(k1='2')}</command></iq>"
+            )
+        second = await wire.server.hears("iq")
+        assert (second.get("id"), condition(second)) == ("two", {"bad-request", "bad-sessionid"})
+        wire.guest.hold.set()
+        first = await wire.server.hears("iq")
+        assert (first.get("id"), first.get("type")) == ("one", "result")
+        assert len(wire.guest.executed) == 2
+
+    async def test_a_form_that_was_refused_can_be_sent_again(self, wire: Wire) -> None:
+        session = await wire.open_form()
+        wire.guest.refuse = True
+        assert condition(await wire.execute("calls", session=session, inner=submit(k1="1"))) == {"not-acceptable"}
+        wire.guest.refuse = False
+        assert (await wire.execute("calls", session=session, inner=submit(k1="1"))).get("type") == "result"
+
+    async def test_one_that_takes_too_long(self, wire: Wire) -> None:
+        wire.session._errands._deadline = 0.01
+        wire.guest.hold = asyncio.Event()
+        assert condition(await wire.execute("answer")) == {"remote-server-timeout"}
+        wire.guest.hold.set()
 
     async def test_a_request_that_is_no_command(self, wire: Wire) -> None:
         reply = await wire.request("<command xmlns='http://jabber.org/protocol/commands'/>", "set")
@@ -362,6 +446,22 @@ class TestMessages:
         wire.guest.on_stop = lambda: None
         with pytest.raises(NotConnected):
             wire.session.queue_message("bob@fake.test", "too late")
+
+    async def test_a_guest_is_told_who_is_there(self, wire: Wire) -> None:
+        wire.server.conversation.send(
+            f"<presence from='{BOB}'><show>dnd</show></presence><presence from='eve@fake.test/x'/>"
+            f"<presence from='{BOB}' type='unavailable'/>"
+        )
+        async with asyncio.timeout(5):
+            while len(wire.guest.presences) < 2:
+                wire.guest.news.clear()
+                await wire.guest.news.wait()
+        assert wire.guest.presences == [("bob@fake.test", Show.DND), ("bob@fake.test", Show.OFFLINE)]
+
+    async def test_a_link_goes_out(self, wire: Wire) -> None:
+        wire.session.queue_message("bob@fake.test", "listen", extras=Extras(link="https://x.test/a?b&c"))
+        sent = await wire.server.hears("message")
+        assert sent.findtext("{jabber:x:oob}x/{jabber:x:oob}url") == "https://x.test/a?b&c"
 
     async def test_extras_go_out(self, wire: Wire) -> None:
         wire.session.queue_message("bob@fake.test", "corrected", extras=Extras(replaces="m1"))
