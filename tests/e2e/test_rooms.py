@@ -15,8 +15,8 @@ from agi_xmpp.errors import Bounced, NotConfirmed, NotInRoom
 from agi_xmpp.xmpp import room_stanzas, stanzas
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.membership import Timing
-from agi_xmpp.xmpp.session import ClientSession
-from tests.e2e.sessions import online, settings
+from agi_xmpp.xmpp.session import BaseSession
+from tests.e2e.sessions import component, online, settings
 from tests.testbed.client import Buddy
 from tests.testbed.proxy import Proxy
 from tests.testbed.room import RoomOf
@@ -39,13 +39,14 @@ async def bob(xmpp_server: XmppServer, accounts: Accounts) -> AsyncIterator[Budd
         yield buddy
 
 
-@pytest.fixture
-async def login(accounts: Accounts) -> Login:
-    return await accounts("pbx")
+@pytest.fixture(params=["client", "component"])
+async def login(request: pytest.FixtureRequest, accounts: Accounts) -> Login:
+    """Our own account: a client's, and the component."""
+    return component(accounts.server) if request.param == "component" else await accounts("pbx")
 
 
 @pytest.fixture
-async def session(xmpp_server: XmppServer, login: Login) -> AsyncIterator[ClientSession]:
+async def session(xmpp_server: XmppServer, login: Login) -> AsyncIterator[BaseSession]:
     async with online(settings(xmpp_server, login), "pbx") as session:
         yield session
 
@@ -70,38 +71,38 @@ def open_room(address: str, bob: Buddy) -> OpenRoom:
 
 class TestJoin:
     async def test_the_others_see_us_and_we_know_how_many_they_are(
-        self, session: ClientSession, open_room: OpenRoom
+        self, session: BaseSession, open_room: OpenRoom
     ) -> None:
         room = await open_room()
         entry = await session.join_room(room.jid, "PBX")
         assert (entry.nick, entry.occupants, entry.note) == ("PBX", 2, "")
         await room.sees_in("PBX")
 
-    async def test_the_default_nick_is_ours(self, session: ClientSession, open_room: OpenRoom, login: Login) -> None:
+    async def test_the_default_nick_is_ours(self, session: BaseSession, open_room: OpenRoom, login: Login) -> None:
         room = await open_room()
         entry = await session.join_room(room.jid)
         assert entry.nick == login.jid.partition("@")[0]
 
-    async def test_a_nick_that_is_taken_gets_a_number(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_a_nick_that_is_taken_gets_a_number(self, session: BaseSession, open_room: OpenRoom) -> None:
         room = await open_room(nick="PBX")
         entry = await session.join_room(room.jid, "PBX")
         assert entry.nick == "PBX2"
         await room.sees_in("PBX2")
 
-    async def test_a_new_room_is_open_to_others(self, session: ClientSession, bob: Buddy, address: str) -> None:
+    async def test_a_new_room_is_open_to_others(self, session: BaseSession, bob: Buddy, address: str) -> None:
         entry = await session.join_room(address, "PBX")
         assert entry.occupants == 1
         await RoomOf(address, bob, "bob").enter(bob, "bob")
 
     @pytest.mark.parametrize("password", ["", "wrong"])
-    async def test_a_password_is_needed(self, session: ClientSession, open_room: OpenRoom, password: str) -> None:
+    async def test_a_password_is_needed(self, session: BaseSession, open_room: OpenRoom, password: str) -> None:
         room = await open_room(passwordprotectedroom="1", roomsecret="s3cret & <more>")
         with pytest.raises(Bounced, match="needs a password, and ours is missing or wrong") as error:
             await session.join_room(room.jid, password=password)
         assert "s3cret" not in str(error.value)
         assert session.info().rooms == ()
 
-    async def test_the_password_of_the_call(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_the_password_of_the_call(self, session: BaseSession, open_room: OpenRoom) -> None:
         room = await open_room(passwordprotectedroom="1", roomsecret="s3cret & <more>")
         await session.join_room(room.jid, "PBX", password="s3cret & <more>")
         await room.sees_in("PBX")
@@ -114,30 +115,30 @@ class TestJoin:
         async with online(settings(xmpp_server, login, room=configured)):
             await room.sees_in("PBX")
 
-    async def test_members_only(self, session: ClientSession, open_room: OpenRoom, login: Login) -> None:
+    async def test_members_only(self, session: BaseSession, open_room: OpenRoom, login: Login) -> None:
         room = await open_room(membersonly="1")
         with pytest.raises(Bounced, match="for members only"):
             await session.join_room(room.jid)
         await room.give_affiliation(login.jid, "member")
         await session.join_room(room.jid)
 
-    async def test_banned(self, session: ClientSession, open_room: OpenRoom, login: Login) -> None:
+    async def test_banned(self, session: BaseSession, open_room: OpenRoom, login: Login) -> None:
         room = await open_room()
         await room.give_affiliation(login.jid, "outcast")
         with pytest.raises(Bounced, match="we are banned from it"):
             await session.join_room(room.jid)
 
-    async def test_no_such_service(self, session: ClientSession, xmpp_server: XmppServer) -> None:
+    async def test_no_such_service(self, session: BaseSession, xmpp_server: XmppServer) -> None:
         # Prosody: not-allowed (the testbed has no connections to other servers); ejabberd: remote-server-not-found.
         with pytest.raises(Bounced, match=r"not speak to that service at all|there is no service of that name"):
             await session.join_room(f"room@nowhere.{xmpp_server.domain}")
 
-    async def test_somebody_who_is_no_room(self, session: ClientSession, bob: Buddy) -> None:
+    async def test_somebody_who_is_no_room(self, session: BaseSession, bob: Buddy) -> None:
         with pytest.raises(NotConfirmed, match="is it a room"):
             await session.join_room(bob.jid, timeout=0.5)
         assert session.info().rooms == ()
 
-    async def test_two_calls_share_one_membership(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_two_calls_share_one_membership(self, session: BaseSession, open_room: OpenRoom) -> None:
         room = await open_room()
         first, second = await asyncio.gather(session.join_room(room.jid, "PBX"), session.join_room(room.jid, "PBX"))
         assert first == second
@@ -149,7 +150,7 @@ class TestJoin:
 
 class TestSpeak:
     @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
-    async def test_it_is_heard_whole(self, session: ClientSession, open_room: OpenRoom, text: str) -> None:
+    async def test_it_is_heard_whole(self, session: BaseSession, open_room: OpenRoom, text: str) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
         message_id = await session.send_to_room(room.jid, text)
@@ -157,12 +158,12 @@ class TestSpeak:
         assert heard.body == text
         assert heard.id == message_id
 
-    async def test_not_in_the_room(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_not_in_the_room(self, session: BaseSession, open_room: OpenRoom) -> None:
         room = await open_room()
         with pytest.raises(NotInRoom, match="jabber_join enters it"):
             await session.send_to_room(room.jid, "hi")
 
-    async def test_a_visitor_may_not_speak(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_a_visitor_may_not_speak(self, session: BaseSession, open_room: OpenRoom) -> None:
         room = await open_room(moderatedroom="1")
         await session.join_room(room.jid, "PBX")
         await room.sees_in("PBX")
@@ -170,7 +171,7 @@ class TestSpeak:
         with pytest.raises(Bounced, match="we are a visitor who may not speak"):
             await session.send_to_room(room.jid, "hi")
 
-    async def test_many_at_once_arrive_once_each(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_many_at_once_arrive_once_each(self, session: BaseSession, open_room: OpenRoom) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
         texts = [f"line {number}" for number in range(30)]
@@ -178,7 +179,7 @@ class TestSpeak:
         assert [(await room.hears(nick="PBX")).body for _ in texts] == texts
 
     async def test_what_is_said_in_a_room_is_no_answer(
-        self, session: ClientSession, open_room: OpenRoom, bob: Buddy
+        self, session: BaseSession, open_room: OpenRoom, bob: Buddy
     ) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
@@ -200,7 +201,7 @@ class TestSpeak:
 
 class TestBeThrownOut:
     async def test_a_kick_is_final_and_told_to_the_next_speaker(
-        self, session: ClientSession, open_room: OpenRoom
+        self, session: BaseSession, open_room: OpenRoom
     ) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
@@ -211,7 +212,7 @@ class TestBeThrownOut:
         assert session.info().rooms == ()
         assert (await session.join_room(room.jid, "PBX")).nick == "PBX"
 
-    async def test_a_ban(self, session: ClientSession, open_room: OpenRoom, login: Login) -> None:
+    async def test_a_ban(self, session: BaseSession, open_room: OpenRoom, login: Login) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
         await room.give_affiliation(login.jid, "outcast", "for ever")
@@ -219,7 +220,7 @@ class TestBeThrownOut:
         with pytest.raises(NotInRoom, match=r"banned from .*for ever"):
             await session.send_to_room(room.jid, "hi")
 
-    async def test_the_end_of_the_room(self, session: ClientSession, open_room: OpenRoom, bob: Buddy) -> None:
+    async def test_the_end_of_the_room(self, session: BaseSession, open_room: OpenRoom, bob: Buddy) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
         await room.destroy("moved")
@@ -230,7 +231,7 @@ class TestBeThrownOut:
 
 
 class TestLeave:
-    async def test_the_others_see_us_go(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_the_others_see_us_go(self, session: BaseSession, open_room: OpenRoom) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")
         await room.sees_in("PBX")
@@ -240,7 +241,7 @@ class TestLeave:
         with pytest.raises(NotInRoom, match="we have left"):
             await session.send_to_room(room.jid, "hi")
 
-    async def test_where_we_are_not(self, session: ClientSession, address: str) -> None:
+    async def test_where_we_are_not(self, session: BaseSession, address: str) -> None:
         assert not await session.leave_room(address)
 
 
@@ -252,7 +253,7 @@ async def own_server(request: pytest.FixtureRequest, rootfs: Rootfs) -> AsyncIte
 
 
 @pytest.fixture
-async def fragile(own_server: XmppServer) -> AsyncIterator[tuple[ClientSession, RoomOf, Proxy, Login]]:
+async def fragile(own_server: XmppServer) -> AsyncIterator[tuple[BaseSession, RoomOf, Proxy, Login]]:
     """A session in a persistent room of bob, over a network that can be cut."""
     accounts = Accounts(own_server)
     pbx, login = await accounts("pbx"), await accounts("bob")
@@ -268,7 +269,7 @@ async def fragile(own_server: XmppServer) -> AsyncIterator[tuple[ClientSession, 
         yield session, room, proxy, login
 
 
-Fragile = tuple[ClientSession, RoomOf, Proxy, Login]
+Fragile = tuple[BaseSession, RoomOf, Proxy, Login]
 
 
 class TestBreak:
@@ -330,7 +331,7 @@ class TestBreak:
         assert session.info().connects == 1
 
 
-async def lose_silently(session: ClientSession, room: RoomOf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def lose_silently(session: BaseSession, room: RoomOf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the room forget us, and let no word of it reach us."""
     with monkeypatch.context() as deaf:
         deaf.setattr(session._rooms, "presence_came", lambda _presence: True)
@@ -342,7 +343,7 @@ async def lose_silently(session: ClientSession, room: RoomOf, monkeypatch: pytes
 class TestSilence:
     """XEP-0410, with the servers' real answers."""
 
-    async def test_who_is_in_stays_in(self, session: ClientSession, open_room: OpenRoom) -> None:
+    async def test_who_is_in_stays_in(self, session: BaseSession, open_room: OpenRoom) -> None:
         answers: asyncio.Queue[BaseException | None] = asyncio.Queue()
         request = session._link.request
 
@@ -359,7 +360,7 @@ class TestSilence:
         assert session.info().rooms[0].state == "joined"
 
     async def test_who_was_forgotten_comes_back(
-        self, session: ClientSession, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
+        self, session: BaseSession, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         session._rooms._timing = Timing(silence=0.2)
         room = await open_room()
@@ -369,7 +370,7 @@ class TestSilence:
         await room.sees_in("PBX")
 
     async def test_who_speaks_without_knowing_that_is_heard_all_the_same(
-        self, session: ClientSession, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
+        self, session: BaseSession, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         room = await open_room()
         await session.join_room(room.jid, "PBX")

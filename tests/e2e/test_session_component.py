@@ -84,6 +84,20 @@ async def test_a_port_without_tls(accounts: Accounts, pbx: Login) -> None:
     assert 'tls = "none"' in str(error)
 
 
+async def test_tls_where_the_server_has_it(ejabberd: Ejabberd) -> None:
+    pbx, port = component(ejabberd), ejabberd.component_tls_port
+    async with online(settings(ejabberd, pbx, tls="direct", port=port, ca_file=ejabberd.ca_file)) as session:
+        assert session.info().tls.startswith("TLSv1.3 TLS_")
+    error = await failure(ejabberd, pbx, tls="direct", port=port)
+    assert isinstance(error, TlsFailed)
+    assert "name its file in ca_file" in str(error)
+    error = await failure(
+        ejabberd, pbx, tls="direct", port=port, ca_file=ejabberd.ca_file, jid="other.test", password="another-one"
+    )
+    assert isinstance(error, TlsFailed)
+    assert "is not valid for other.test" in str(error)
+
+
 # Presence
 
 

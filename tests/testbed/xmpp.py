@@ -254,7 +254,11 @@ Component "{self.component_domain}"
 
 
 class Ejabberd(XmppServer):
-    """An ejabberd. It takes some seconds to start: use the session's where you can."""
+    """An ejabberd. It takes some seconds to start: use the session's where you can.
+
+    Attributes:
+        component_tls_port: as ``component_port``, with TLS from the first byte. Prosody has none.
+    """
 
     user = "ejabberd"
     title = "ejabberd"
@@ -262,6 +266,7 @@ class Ejabberd(XmppServer):
     def __init__(self, rootfs: Rootfs, options: Options | None = None) -> None:
         super().__init__(rootfs, options)
         self._api_port = free_port()
+        self.component_tls_port = free_port()
 
     def _register(self, user: str, domain: str, password: str) -> None:
         self._api("register", {"user": user, "host": domain, "password": password})
@@ -333,6 +338,14 @@ class Ejabberd(XmppServer):
                 {**client, "port": self.port, **starttls},
                 {**client, "port": self.direct_tls_port, "tls": True},
                 {"module": "ejabberd_service", "ip": "127.0.0.1", "port": self.component_port, **component},
+                {
+                    "module": "ejabberd_service",
+                    "ip": "127.0.0.1",
+                    "port": self.component_tls_port,
+                    **component,
+                    "tls": True,
+                    "certfile": f"{here}/tls.pem",  # without it, ejabberd closes the connection without a word
+                },
                 {
                     "module": "ejabberd_http",
                     "ip": "127.0.0.1",
