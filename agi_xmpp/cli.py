@@ -7,6 +7,7 @@ option, wrong configuration, no service). Errors are sentences, never tracebacks
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -29,6 +30,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_CONFIG = "/etc/agi-xmpp.toml"
+
+#: Seconds of one wait of `watch`: a service that is gone is noticed after them.
+WATCH_TIMEOUT = 20.0
 
 
 def _sentences(command: Callable[P, R]) -> Callable[P, R]:
@@ -125,7 +129,10 @@ def check(config: Path, online: bool) -> None:
 
     async def run() -> list[bool]:
         return await asyncio.gather(
-            *(check_account(name, account, click.echo) for name, account in settings.account.items())
+            *(
+                check_account(name, account, click.echo, settings.control.socket)
+                for name, account in settings.account.items()
+            )
         )
 
     if not all(asyncio.run(run())):
@@ -181,7 +188,7 @@ def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout
 
     The running service sends it. Where none is running, this command logs in by itself.
     """
-    from agi_xmpp.control import NoService, ask
+    from agi_xmpp.control import NoPermission, NoService, ask
 
     settings = load(config)
     names = {name.casefold(): name for name in settings.account}
@@ -194,11 +201,13 @@ def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout
         answer = ask(settings.control.socket, request, timeout * 2 + 2)
         click.echo(answer["id"])
     except NoService as error:
+        name = names[account.casefold()]
+        if isinstance(error, NoPermission) and settings.account[name].is_component:
+            raise  # a second connection of the same component would take the service's messages
         click.echo(f"agi-xmpp: {error}; logging in to send it", err=True)
         _no_log()
         from agi_xmpp.diagnose import send_once
 
-        name = names[account.casefold()]
         click.echo(asyncio.run(send_once(name, settings.account[name], jid, text, receipt=receipt, timeout=timeout)))
 
 
@@ -215,7 +224,47 @@ def status(config: Path, as_json: bool) -> None:
         click.echo(json.dumps(answer, indent=2))
     else:
         _print_status(answer)
-    if any(account["state"] != "online" for account in answer["accounts"]):
+    parts = [*answer["accounts"], *([answer["ami"]] if answer.get("ami") else [])]
+    if any(part["state"] != "online" for part in parts):
+        sys.exit(1)
+
+
+@main.command(short_help="Show calls and phone events as they happen.")
+@_config
+@click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
+@click.option("--last", type=click.IntRange(min=0, max=1000), default=0, show_default=True, help="Older lines first.")
+@_sentences
+def watch(config: Path, as_json: bool, last: int) -> None:
+    """Show each call of the people in the user map, and what they are told, as it happens. Ctrl-C ends it."""
+    from agi_xmpp.control import ask
+
+    path = load(config).control.socket
+    number = max(ask(path, {"do": "watch", "after": -1, "timeout": 0.0})["last"] - last, 0)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            answer = ask(path, {"do": "watch", "after": number, "timeout": WATCH_TIMEOUT}, WATCH_TIMEOUT + 5.0)
+            for line in answer["lines"]:
+                at = time.strftime("%H:%M:%S", time.localtime(line["at"]))
+                click.echo(json.dumps(line) if as_json else f"{at} {line['who']}: {line['text']}")
+            number = answer["last"]
+
+
+@main.command(short_help="Say what the phone book knows of a number.")
+@_config
+@click.argument("number")
+@_sentences
+def lookup(config: Path, number: str) -> None:
+    """Ask each source of the phone book for NUMBER and show what it says, and how long it takes.
+
+    Exit code 1 if a source cannot be asked.
+    """
+    settings = load(config)
+    if settings.phone is None:
+        raise ConfigError(f"{config} has no [phone], so there is no phone book")
+    _no_log()
+    from agi_xmpp.features.phone.book.lookup import report
+
+    if not asyncio.run(report(settings.phone.book, number, click.echo)):
         sys.exit(1)
 
 
@@ -355,6 +404,35 @@ def _print_status(answer: dict[str, Any]) -> None:
         )
         for room in account["rooms"]:
             click.echo(f"  {room['room']}: {room['state']} as {room['nick']}, {room['error'] or _people(room)}")
+    if answer.get("ami"):
+        _print_ami(answer["ami"], now)
+    if answer.get("phone"):
+        _print_phone(answer["phone"], now)
+
+
+def _print_ami(ami: dict[str, Any], now: float) -> None:
+    version = f", manager interface {ami['version']}" if ami["version"] else ""
+    click.echo(
+        f"Asterisk at {ami['address']}: {ami['state']} for {_span(now - ami['since'])}{version};"
+        f" logins: {ami['connects']}; events: {ami['events']}"
+    )
+    if ami["error"]:
+        click.echo(f"  {ami['error']}")
+
+
+def _print_phone(phone: dict[str, Any], now: float) -> None:
+    calls = f"calls: {len(phone['calls'])}" if phone["in_sight"] else "calls: not known, Asterisk is out of sight"
+    click.echo(f"phones: served by account {phone['account']} for {phone['users']} users; {calls}")
+    for call in phone["calls"]:
+        with_whom = " ".join(filter(None, (call["name"], call["number"]))) or "an unknown number"
+        direction = "from" if call["incoming"] else "to"
+        held = ", on hold" if call["held"] else ""
+        click.echo(
+            f"  {call['user']}: {call['phase']} {direction} {with_whom} on {call['device']}"
+            f" for {_span(now - call['since'])}{held} ({call['id']})"
+        )
+    for problem in phone["problems"]:
+        click.echo(f"  {problem}")
 
 
 def _people(room: dict[str, Any]) -> str:

@@ -21,15 +21,21 @@ from typing import Any
 
 from agi_xmpp import __version__
 from agi_xmpp.agi.server import AgiServer
+from agi_xmpp.ami.client import AmiClient
+from agi_xmpp.ami.listeners import Listeners
+from agi_xmpp.ami.model import AmiInfo
 from agi_xmpp.config import AccountSettings, Settings, load
 from agi_xmpp.control import ControlServer
 from agi_xmpp.errors import AgiXmppError, ConfigError
 from agi_xmpp.features import VERBS
 from agi_xmpp.features.dispatch import Dispatcher
+from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.features.script import script_routes
 from agi_xmpp.features.verb import Accounts
+from agi_xmpp.store import Store
+from agi_xmpp.watch import Watch
+from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.model import Session, SessionInfo
-from agi_xmpp.xmpp.session import ClientSession
 
 log = logging.getLogger("agi_xmpp.service")
 
@@ -48,7 +54,7 @@ class Service:
         AgiXmppError: an account's JID is none, or a script cannot be loaded.
     """
 
-    def __init__(self, settings: Settings, path: Path, make_session: MakeSession = ClientSession) -> None:
+    def __init__(self, settings: Settings, path: Path, make_session: MakeSession = make_session) -> None:
         self.settings = settings
         self._fixed = _fixed(settings)
         self.path = path
@@ -60,13 +66,21 @@ class Service:
         self._control = self._make_control(settings)
         self._listening = ""
         self._reloading = asyncio.Lock()
+        self._watch = Watch()
+        self._store: Store | None = None
+        self._ami_listeners = Listeners()
+        self._ami = self._make_ami(settings)
+        self._phones: Phones | None = None
 
     async def start(self) -> None:
         """Open the ports and begin to log in.
 
         Raises:
-            ConfigError: a port or the control socket cannot be had.
+            ConfigError: a port, the control socket or the state directory cannot be had; or the phones' settings are
+                wrong.
         """
+        # First what can fail: nobody has seen us then.
+        phones = self._make_phones(self.settings)
         if self._control is not None:
             await self._control.start()
         try:
@@ -79,8 +93,11 @@ class Service:
             raise ConfigError(f"agi: cannot listen on {_addresses(self.settings)}: {reason}") from None
         self._listening = _addresses(self.settings, self.ports)
         log.info("agi-xmpp %s serves agi://%s", __version__, self._listening)
+        await self._start_phones(phones)
         for session in self.accounts:
             await session.start()
+        if self._ami is not None:
+            await self._ami.start()
         if not self.settings.account:
             log.warning("%s has no [account.NAME]: every verb will say so", self.path)
 
@@ -88,9 +105,14 @@ class Service:
         """Let calls end, send what is queued, log out."""
         log.info("stopping; %d calls are served", self._agi.stats.open)
         await self._agi.stop()
+        await self._stop_phones()
         await _stop(self.accounts)
+        if self._ami is not None:
+            await self._ami.stop()
         if self._control is not None:
             await self._control.stop()
+        if self._store is not None:
+            self._store.close()
         log.info("stopped")
 
     async def run(self) -> None:
@@ -148,7 +170,7 @@ class Service:
         # What can be wrong with the new file has been found by now: from here on it is in force.
         self.settings = new
         if _fixed(new) != self._fixed:
-            log.warning("reload: agi.listen, agi.port, agi.backlog and control.socket change with a restart only")
+            log.warning("reload: agi.listen, agi.port, agi.backlog, control.socket and state need a restart")
         logging.getLogger("agi_xmpp").setLevel(new.log.level.upper())
         self._agi.settings = new.agi
         self._dispatcher.routes = routes
@@ -161,10 +183,54 @@ class Service:
         await _stop(ending)
         for session in fresh.values():
             await session.start()
+        await self._apply_phones(old, new, fresh)
         for names, what in ((gone, "removed"), (fresh, "logs in anew")):
             for name in names:
                 log.info("reload: account %s %s", name, what)
         log.info("reload: done")
+
+    # Phones
+
+    def _make_ami(self, settings: Settings) -> AmiClient | None:
+        return None if settings.ami is None else AmiClient(settings.ami, self._ami_listeners)
+
+    def _make_phones(self, settings: Settings) -> Phones | None:
+        """Make the phone service that the settings ask for.
+
+        Raises:
+            ConfigError: they are wrong in a way that only shows now, or the state directory cannot be used.
+        """
+        if settings.phone is None or self._ami is None:
+            return None
+        if self._store is None:
+            self._store = Store(settings.state.directory)
+        return Phones(settings.phone, self._ami, self.accounts[settings.phone.account], self._store, self._watch)
+
+    async def _start_phones(self, phones: Phones | None) -> None:
+        self._phones = phones
+        if phones is not None:
+            self._ami_listeners.add(phones)
+            await phones.start()
+
+    async def _stop_phones(self) -> None:
+        phones, self._phones = self._phones, None
+        if phones is not None:
+            self._ami_listeners.remove(phones)
+            await phones.stop()
+
+    async def _apply_phones(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> None:
+        """Make the phone service anew where it, its account or its connection to Asterisk has changed."""
+        another_ami = new.ami != old.ami
+        if another_ami or new.phone != old.phone or (new.phone is not None and new.phone.account in fresh):
+            await self._stop_phones()
+            if another_ami:
+                if self._ami is not None:
+                    await self._ami.stop()
+                self._ami = self._make_ami(new)
+            await self._start_phones(self._make_phones(new))
+            if another_ami and self._ami is not None:
+                await self._ami.start()
+            log.info("reload: phones: %s", "go on with the new settings" if self._phones else "none any more")
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -174,7 +240,8 @@ class Service:
     def _make_control(self, settings: Settings) -> ControlServer | None:
         if not settings.control.socket:
             return None
-        return ControlServer(Path(settings.control.socket), {"status": self._status, "send": self._send})
+        actions = {"status": self._status, "send": self._send, "watch": self._watch_request}
+        return ControlServer(Path(settings.control.socket), actions)
 
     async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -184,7 +251,15 @@ class Service:
             "config": str(self.path),
             "agi": {"listen": self._listening, **dataclasses.asdict(self._agi.stats)},
             "accounts": [_plain(session.info()) for session in self.accounts],
+            "ami": _plain(self._ami.info()) if self._ami else None,
+            "phone": self._phones.status() if self._phones else None,
         }
+
+    async def _watch_request(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the lines behind a number; -1 asks for the latest number only."""
+        after = int(request["after"])
+        lines = [] if after < 0 else await self._watch.after(after, float(request["timeout"]))
+        return {"lines": lines, "last": lines[-1]["number"] if lines else max(self._watch.last, 0)}
 
     async def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session = self.accounts[str(request["account"])]
@@ -216,13 +291,13 @@ def notify(state: str) -> None:
         connection.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
 
 
-def _plain(info: SessionInfo) -> dict[str, Any]:
+def _plain(info: SessionInfo | AmiInfo) -> dict[str, Any]:
     return {**dataclasses.asdict(info), "state": info.state.value}
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
     """What stands as long as the process: the open sockets."""
-    return settings.agi.listen, settings.agi.port, settings.agi.backlog, settings.control.socket
+    return settings.agi.listen, settings.agi.port, settings.agi.backlog, settings.control.socket, settings.state
 
 
 def _addresses(settings: Settings, ports: tuple[int, ...] = ()) -> str:

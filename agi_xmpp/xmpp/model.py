@@ -175,6 +175,9 @@ class Guest:
     Override what you use. All methods are called in the session's task: none but `execute` may take time.
     """
 
+    def session_began(self) -> None:
+        """The account is logged in anew: what was sent before may be lost, and stanzas can be sent again."""
+
     def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:  # noqa: ARG002 - for those who override it
         """Look at a message.
 

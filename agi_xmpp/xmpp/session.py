@@ -452,6 +452,8 @@ class BaseSession:
         self._sign_in()
         self._rooms.session_began()
         self._spawn(self._phones.session_began())
+        for guest in self._guests.values():
+            guest.session_began()
 
     def session_ended(self) -> None:
         """Forget who is there."""

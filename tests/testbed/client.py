@@ -268,6 +268,20 @@ class Buddy:
         # The server sends our presence to us too (RFC 6121 section 4.2.2), with what stood in the stanza.
         await self.sees(lambda seen: seen.sender == self.full_jid and mark in seen.xml)
 
+    def show(self, show: str, status: str, priority: int) -> None:
+        """Change our presence without waiting for it."""
+        self._client.send_presence(pshow=show or None, pstatus=status or None, ppriority=priority)
+
+    async def ping(self, of: str) -> None:
+        """Ping somebody (XEP-0199). All that they have sent us before has come when this returns."""
+        await self._client.plugin["xep_0199"].ping(of, timeout=10)
+
+    def on_message(self, take: Callable[[ET.Element], None]) -> None:
+        """Let ``take`` see every message stanza as it comes."""
+        self._client.register_handler(
+            Callback(f"testbed {take!r}", StanzaPath("message"), lambda stanza: take(stanza.xml))
+        )
+
     def subscribe(self, to: str) -> None:
         """Ask to see somebody's presence."""
         self._client.send_presence_subscription(pto=to)

@@ -57,6 +57,14 @@ class Announcer:
                 events = []
         return [(call.owner, event) for event in events]
 
+    def note(self, change: Change) -> None:
+        """Take a change of which nobody can be told now; `settle` makes up for it as far as it still matters."""
+        call = change.call
+        if isinstance(change, Ended):
+            self._forget(call)
+        elif call.phase is Phase.TALKING:
+            self._keep(call)
+
     def settle(self) -> list[Told]:
         """End what was announced of calls that are no more.
 

@@ -21,17 +21,20 @@ class Teller:
     Args:
         announcer: decides what is sent.
         send: sends an event to an owner.
-        lookup: asks the phone book; it returns in bounded time and does not raise.
+        can_send: tells whether events reach anybody now. While they don't, what happens is only taken note of.
+        lookup: asks the phone book; it returns in bounded time and does not raise. None: there is no phone book.
     """
 
     def __init__(
         self,
         announcer: Announcer,
         send: Callable[[str, PhoneEvent], None],
-        lookup: Callable[[str], Awaitable[Entry | None]],
+        can_send: Callable[[], bool],
+        lookup: Callable[[str], Awaitable[Entry | None]] | None,
     ) -> None:
         self._announcer = announcer
         self._send = send
+        self._can_send = can_send
         self._lookup = lookup
         self._lanes: dict[str, deque[Change]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -42,7 +45,7 @@ class Teller:
         owner = change.call.owner
         if owner in self._lanes:
             self._lanes[owner].append(change)
-        elif _wants_name(change):
+        elif self._wants_name(change):
             self._lanes[owner] = deque([change])
             task = asyncio.create_task(self._run(owner))
             self._tasks.add(task)
@@ -51,7 +54,12 @@ class Teller:
             self._announce(change)
 
     def settle(self) -> None:
-        """End what was announced of calls that are no more, once all that waits has been told."""
+        """End what was announced of calls that are no more, once all that waits has been told.
+
+        To be called when all calls are known, and whenever events can be sent again.
+        """
+        if not self._can_send():
+            return
         if self._lanes:
             self._unsettled = True
             return
@@ -70,7 +78,7 @@ class Teller:
         try:
             while lane:
                 change = lane[0]
-                if _wants_name(change):
+                if self._wants_name(change):
                     change = await self._named(change)
                 lane.popleft()
                 # Nobody wants to see a call pop up that is over already.
@@ -83,7 +91,11 @@ class Teller:
             if self._unsettled:
                 self.settle()
 
+    def _wants_name(self, change: Change) -> bool:
+        return self._lookup is not None and isinstance(change, Rang | Dialled) and bool(change.call.party.number)
+
     async def _named(self, change: Change) -> Change:
+        assert self._lookup is not None  # noqa: S101 - _wants_name has seen to it
         party = change.call.party
         entry = await self._lookup(party.number)
         if entry is None:
@@ -92,12 +104,11 @@ class Teller:
         return dataclasses.replace(change, call=call)
 
     def _announce(self, change: Change) -> None:
+        if not self._can_send():
+            self._announcer.note(change)
+            return
         for owner, event in self._announcer.announce(change):
             self._send(owner, event)
-
-
-def _wants_name(change: Change) -> bool:
-    return isinstance(change, Rang | Dialled) and bool(change.call.party.number)
 
 
 def _is_over(rang: Rang, later: deque[Change]) -> bool:

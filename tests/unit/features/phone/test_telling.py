@@ -24,7 +24,8 @@ class Desk:
         self.asked: list[str] = []
         self._answers: dict[str, asyncio.Future[Entry | None]] = {}
         self._changed = asyncio.Event()
-        self.teller = Teller(Announcer(self.announced), self._send, self._lookup)
+        self.online = True
+        self.teller = Teller(Announcer(self.announced), self._send, lambda: self.online, self._lookup)
 
     def _send(self, owner: str, event: PhoneEvent) -> None:
         self.sent.append((owner, event))
@@ -131,3 +132,41 @@ async def test_stopping_tells_what_waits(desk):
     await asyncio.sleep(0)
     await desk.teller.stop()
     assert desk.short() == ["RING", "ON_PHONE"]
+
+
+async def test_what_happens_without_a_session_is_made_up_for_afterwards(desk):
+    nameless = call(party=Party())
+    talking = call(party=Party(), phase=Phase.TALKING)
+    desk.teller.call_changed(Rang(nameless))
+    desk.teller.call_changed(Answered(talking))
+    desk.online = False
+    desk.teller.call_changed(Answered(call(id="c-2", party=Party(), phase=Phase.TALKING)))
+    desk.teller.call_changed(Ended(talking, How.TALKED))
+    desk.teller.settle()
+    assert desk.short() == ["RING", "ON_PHONE"]
+    desk.online = True
+    desk.teller.settle()
+    assert [(event.type.value, event.call_id) for _to, event in desk.sent[2:]] == [
+        ("HANG_UP", "c-1"),
+        ("ON_PHONE", "c-2"),
+    ]
+    desk.teller.settle()
+    assert len(desk.sent) == 4
+
+
+async def test_a_call_of_which_nothing_could_be_told_is_not_told_later(desk):
+    desk.online = False
+    desk.teller.call_changed(Rang(call(party=Party())))
+    desk.teller.call_changed(Answered(TALKING))
+    desk.online = True
+    desk.teller.settle()
+    assert desk.short() == []
+    desk.teller.call_changed(Ended(TALKING, How.TALKED))
+    assert desk.short() == []
+
+
+async def test_without_a_phone_book_nothing_waits():
+    sent: list[str] = []
+    teller = Teller(Announcer({}), lambda _to, event: sent.append(event.type.value), lambda: True, None)
+    teller.call_changed(Rang(RINGING))
+    assert sent == ["RING"]

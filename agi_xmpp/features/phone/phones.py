@@ -1,0 +1,404 @@
+"""The phones: what Asterisk tells becomes what people are told, and what people ask for becomes actions.
+
+Everything that decides is elsewhere: `agi_xmpp.ami.calls` (what is going on), `events` (who is told what), `people` and
+`numbers` (who may do what), `actions`, `commands`, `notes`, `availability`, `book`. This module ties them together:
+the manager connection on one side, the session's phone port on the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from agi_xmpp.ami.calls import Answered, Calls, Change, Dialled, Ended, Rang, Restored, Updated
+from agi_xmpp.ami.devices import Devices
+from agi_xmpp.ami.model import Ami, AmiState, Message
+from agi_xmpp.config import PhoneSettings
+from agi_xmpp.errors import AmiError, AmiRefused, Refused
+from agi_xmpp.features.asking import Asking
+from agi_xmpp.features.phone.actions import Actions
+from agi_xmpp.features.phone.availability import Availability
+from agi_xmpp.features.phone.book.lookup import Book
+from agi_xmpp.features.phone.command_set import Switchboard
+from agi_xmpp.features.phone.commands import PhoneCommands
+from agi_xmpp.features.phone.events import Announcer
+from agi_xmpp.features.phone.notes import Notes
+from agi_xmpp.features.phone.people import People, Person
+from agi_xmpp.features.phone.telling import Teller
+from agi_xmpp.features.phone.watches import Watches
+from agi_xmpp.store import Store
+from agi_xmpp.watch import Watch
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import Guest, Jid, Session, SessionState, Show
+from agi_xmpp.xmpp.phone_model import ActionType, Contact, ContactState, PhoneAction, PhoneEvent
+
+log = logging.getLogger("agi_xmpp.phone")
+
+#: Seconds between looks at Asterisk's own list of channels: an event that was lost is made up for by then.
+WATCHDOG = 60.0
+
+#: Seconds until the list is asked for again when Asterisk did not give it.
+RESYNC_RETRY = 5.0
+
+
+class Phones:
+    """The phone service of one installation. Implements `PhoneHost` for the session and `AmiListener` for Asterisk.
+
+    Args:
+        settings: ``[phone]``.
+        ami: the manager connection; it tells `ami_connected` and the others of what happens.
+        session: of the account that serves the phones.
+        store: keeps what must outlive a restart.
+        watch: is told what happens.
+
+    Raises:
+        ConfigError: the user map or the phone book is wrong.
+    """
+
+    def __init__(self, settings: PhoneSettings, ami: Ami, session: Session, store: Store, watch: Watch) -> None:
+        self.people = People(settings)
+        self._by_owner = {str(person.jid): person for person in self.people}
+        self._settings = settings
+        self._ami = ami
+        self._session = session
+        self._watch = watch
+        self._calls = Calls(self._owner_of, time.monotonic)
+        self._devices = Devices(lambda device: bool(self._owner_of(device)))
+        self._book = Book(settings.book)
+        self._actions = Actions(self.people, settings, ami, self._calls, self._apply)
+        lookup = None if self._book.is_empty else self._book.lookup
+        self._teller = Teller(Announcer(store.table("announced")), self._send, self._can_send, lookup)
+        self._notes = Notes(session, self.people, self._book.lookup, store.table("notes"))
+        self._availability = Availability(
+            self.people,
+            settings,
+            ami,
+            self._calls.is_busy,
+            store.table("dnd"),
+            store.table("told"),
+            self._availability_changed,
+        )
+        self._watches = Watches(session, self._is_free, time.monotonic)
+        self._board = Switchboard(
+            self.people,
+            self._actions,
+            self._calls.of,
+            self._devices.state,
+            self._notes,
+            self._availability,
+            self._watches,
+            time.monotonic,
+        )
+        self._port = session.serve_phones(self, store.table("subscribers"))
+        session.guest(self._make_commands)
+        session.guest(self._make_settler)
+        #: Whose activity says that they are on the phone; the XMPP server keeps it, whatever becomes of us.
+        self._active = store.table("active")
+        self._in_sight = False
+        self._problem = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._resync: asyncio.Task[None] | None = None
+        self._lost: asyncio.TimerHandle | None = None
+        self._tick: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Read the phone book; take up the manager connection if it is there already."""
+        await self._book.start()
+        log.info("phones: %d users with %d devices", len(self.people), sum(len(one.devices) for one in self.people))
+        if self._ami.info().state is AmiState.ONLINE:
+            self.ami_connected()
+
+    async def stop(self) -> None:
+        """Free everything. What people were told stands: a successor goes on from there."""
+        self._session.dismiss(self._make_commands)
+        self._session.dismiss(self._make_settler)
+        for timer in (self._lost, self._tick):
+            if timer is not None:
+                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._teller.stop()
+        await self._notes.stop()
+        await self._availability.stop()
+        await self._book.stop()
+
+    def status(self) -> dict[str, Any]:
+        """Return what `agi-xmpp status` shows."""
+        now, wall = time.monotonic(), time.time()
+        return {
+            "account": self._session.account,
+            "users": len(self.people),
+            "in_sight": self._in_sight,
+            "calls": [
+                {
+                    "user": call.owner,
+                    "id": call.id,
+                    "phase": call.phase.value,
+                    "incoming": call.incoming,
+                    "number": call.party.number,
+                    "name": call.party.name,
+                    "device": call.device,
+                    "held": call.held,
+                    "since": wall - (now - (call.began if call.answered is None else call.answered)),
+                }
+                for call in self._calls.all()
+            ],
+            "problems": [self._problem] if self._problem else [],
+        }
+
+    # AmiListener
+
+    def ami_connected(self) -> None:
+        """Ask Asterisk what is going on; until it has said so, events wait."""
+        if self._lost is not None:
+            self._lost.cancel()
+            self._lost = None
+        self._calls.begin_resync()
+        self._begin_resync()
+
+    def ami_event(self, event: Message) -> None:
+        """Take an event."""
+        self._actions.ami_event(event)
+        for device in self._devices.feed(event):
+            self._device_changed(device)
+        self._apply(self._calls.feed(event))
+
+    def ami_disconnected(self) -> None:
+        """Wait a moment for Asterisk to come back; then its calls count as ended."""
+        if self._resync is not None:
+            self._resync.cancel()
+        if self._lost is None:
+            self._lost = asyncio.get_running_loop().call_later(self._settings.lost_after, self._lose_sight)
+
+    # PhoneHost
+
+    def has_phone(self, node: str) -> bool:
+        """See `PhoneHost.has_phone`."""
+        return self.people.by_node(node) is not None
+
+    def may_ask(self, who: Jid) -> bool:
+        """See `PhoneHost.may_ask`."""
+        return self.people.by_jid(who) is not None
+
+    def features(self) -> Sequence[str]:
+        """See `PhoneHost.features`."""
+        return ()
+
+    async def act(self, who: Jid, action: PhoneAction) -> None:
+        """See `PhoneHost.act`."""
+        person = self.people.by_jid(who)
+        if person is None:
+            raise Refused("you have no phone here", "forbidden")
+        target = action.extension or action.jid
+        if action.type is ActionType.DIAL:
+            await self._actions.dial(person, target, by=who)
+        else:
+            await self._actions.forward(person, action.call_id, target, by=who)
+
+    def contacts(self) -> Sequence[Contact]:
+        """See `PhoneHost.contacts`."""
+        return [Contact(person.local, person.name) for person in self.people] if self._settings.contacts else []
+
+    def contact(self, local: str) -> ContactState | None:
+        """See `PhoneHost.contact`."""
+        person = self.people.by_contact(local) if self._settings.contacts else None
+        if person is None:
+            return None
+        # Always the same: a contact whose resource changes would leave its old one behind in some clients.
+        device = person.devices[0]
+        if not self._in_sight:
+            return ContactState(Show.OFFLINE, device=device)
+        if self._calls.is_busy(str(person.jid)):
+            return ContactState(Show.AWAY, self._settings.on_phone, on_phone=True, device=device)
+        if self._availability.is_dnd(person):
+            return ContactState(Show.DND, "Do not disturb", device=device)
+        if not any(self._devices.is_reachable(each) for each in person.devices):
+            return ContactState(Show.XA, "The phone is out of reach", device=device)
+        return ContactState(Show.ONLINE, device=device)
+
+    def may_watch(self, who: Jid, local: str) -> bool:  # noqa: ARG002 - everybody in the house sees everybody's phone
+        """See `PhoneHost.may_watch`."""
+        return self.people.by_jid(who) is not None
+
+    # Calls
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        """Let everybody know what has happened. None of them waits."""
+        for change in changes:
+            call = change.call
+            log.debug("%s: %s", call.owner, change)
+            self._watch.add(call.owner, _words(change))
+            self._teller.call_changed(change)
+            self._notes.call_changed(change)
+            self._availability.call_changed(change)
+            self._show(call.owner)
+            if isinstance(change, Ended) and (person := self._person(call.owner)):
+                self._watches.look(person)
+        self._set_tick()
+
+    def _show(self, owner: str) -> None:
+        """Show to others whether somebody is on the phone."""
+        person = self._person(owner)
+        if person is None:
+            return
+        self._port.contact_changed(person.local)
+        talking = self._calls.is_busy(owner)
+        if self._settings.activity and talking is not (owner in self._active):
+            self._set_active(owner, talking)
+
+    def _set_active(self, owner: str, talking: bool) -> None:
+        if talking:
+            self._active[owner] = "on the phone"
+        else:
+            del self._active[owner]
+        self._port.set_activity(parse(owner), self._settings.on_phone if talking else None)
+
+    def _set_tick(self) -> None:
+        """Come back when the model wants to be looked at although nothing happens."""
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        moment = self._calls.next_deadline()
+        if moment is not None:
+            delay = max(moment - time.monotonic(), 0.0)
+            self._tick = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        self._tick = None
+        self._apply(self._calls.tick())
+
+    def _begin_resync(self) -> None:
+        if self._resync is not None:
+            self._resync.cancel()
+        self._resync = self._spawn(self._keep_in_step())
+
+    async def _keep_in_step(self) -> None:
+        """Take Asterisk's own list of channels: now, and then every now and then, in case an event was lost."""
+        while True:
+            try:
+                channels = await self._ami.items("Status")
+                states = await self._ami.items("DeviceStateList")
+            except AmiRefused as error:
+                self._complain(f"Asterisk does not tell us its calls: {error}; agi-xmpp check --online says more")
+                await asyncio.sleep(RESYNC_RETRY)
+                continue
+            except AmiError:
+                return  # the next connection begins anew
+            self._complain("")
+            self._synchronise(channels, states)
+            await asyncio.sleep(WATCHDOG)
+            self._calls.begin_resync()
+
+    def _synchronise(self, channels: Sequence[Message], states: Sequence[Message]) -> None:
+        first, self._in_sight = not self._in_sight, True
+        changed = self._devices.load(states)
+        self._apply(self._calls.resync(channels))
+        self._teller.settle()
+        for person in self.people if first else ():
+            self._show(str(person.jid))
+        for device in changed:
+            self._device_changed(device)
+        if first:
+            for owner in [owner for owner in self._active if owner not in self._by_owner]:
+                self._set_active(owner, talking=False)  # of somebody who has left the user map
+            self._availability.ami_connected()
+            log.info("phones: %d calls go on", len(self._calls.all()))
+
+    def _lose_sight(self) -> None:
+        """Asterisk is away for too long: nobody knows what goes on there."""
+        self._lost = None
+        self._in_sight = False
+        self._devices.clear()
+        log.warning("phones: no connection to Asterisk for %g s; its calls count as ended", self._settings.lost_after)
+        self._apply(self._calls.lose())
+        self._teller.settle()
+        for person in self.people:
+            self._show(str(person.jid))
+
+    # Details
+
+    def _make_commands(self, session: Session) -> PhoneCommands:
+        return PhoneCommands(session, self._board, session.guest(Asking), time.monotonic)
+
+    def _make_settler(self, _session: Session) -> Guest:
+        return _Settler(self._settle)
+
+    def _settle(self) -> None:
+        """End for people what is over in truth, where nobody could be told."""
+        if self._in_sight:
+            self._teller.settle()
+
+    def _owner_of(self, device: str) -> str:
+        person = self.people.by_device(device)
+        return str(person.jid) if person else ""
+
+    def _person(self, owner: str) -> Person | None:
+        return self._by_owner.get(owner)
+
+    def _is_free(self, person: Person) -> bool:
+        return not self._calls.of(str(person.jid)) and not self._availability.is_dnd(person)
+
+    def _availability_changed(self, person: Person) -> None:
+        self._port.contact_changed(person.local)
+        self._watches.look(person)
+
+    def _device_changed(self, device: str) -> None:
+        if person := self.people.by_device(device):
+            self._port.contact_changed(person.local)
+
+    def _can_send(self) -> bool:
+        return self._session.info().state is SessionState.ONLINE
+
+    def _send(self, owner: str, event: PhoneEvent) -> None:
+        if person := self._person(owner):
+            self._watch.add(owner, f"is told {event.type}")
+            self._port.send_event(person.jid, event)
+
+    def _complain(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            log.error("phones: %s", problem)
+        self._problem = problem
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("phones: internal error", exc_info=error)
+
+
+class _Settler(Guest):
+    """Makes up for what could not be sent, as soon as it can be."""
+
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self._settle = settle
+
+    def session_began(self) -> None:
+        """See `Guest.session_began`."""
+        self._settle()
+
+
+_WORDS: Mapping[type[Change], str] = {
+    Rang: "is called by",
+    Dialled: "calls",
+    Answered: "talks to",
+    Restored: "was talking already to",
+    Updated: "has another party or phone:",
+}
+
+
+def _words(change: Change) -> str:
+    """Return what happened, for `agi-xmpp watch`."""
+    call = change.call
+    party = " ".join(filter(None, (call.party.name, call.party.number))) or "somebody without a number"
+    if isinstance(change, Ended):
+        return f"call with {party} on {call.device} is over: {change.how.value} ({call.id})"
+    return f"{_WORDS[type(change)]} {party} on {call.device} ({call.id})"

@@ -1,0 +1,384 @@
+"""How the parts of the phone service play together; tests/e2e/test_office.py has them with real telephones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from agi_xmpp.ami.model import AmiInfo, AmiState, Message
+from agi_xmpp.errors import AmiNotConnected, AmiRefused, Refused
+from agi_xmpp.features.phone import phones as module
+from agi_xmpp.features.phone.phones import Phones
+from agi_xmpp.store import Store
+from agi_xmpp.watch import Watch
+from agi_xmpp.xmpp.model import Jid, Presence, SessionState, Show
+from agi_xmpp.xmpp.phone_model import ActionType, Contact, ContactState, PhoneAction, PhoneEvent, PhoneHost
+from tests.unit.features.fakes import FakeSession
+from tests.unit.features.phone.fakes import FakeAmi
+from tests.unit.features.phone.house import ANN, BOB, CAROL, settings
+
+FREE = {"Event": "DeviceStateChange", "Device": "PJSIP/102", "State": "NOT_INUSE"}
+
+
+class Line(FakeAmi):
+    """A manager connection that is there, or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = AmiState.CONNECTING
+        self.lists: dict[str, Sequence[Message] | Exception] = {"Status": [], "DeviceStateList": []}
+        self.asked = 0
+
+    def info(self) -> AmiInfo:
+        return AmiInfo("127.0.0.1:5038", self.state, 0.0)
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def ready(self, timeout: float) -> None: ...
+
+    async def items(
+        self, name: str, headers: Mapping[str, str] | None = None, *, timeout: float | None = None
+    ) -> Sequence[Message]:
+        self.asked += 1
+        await asyncio.sleep(0)
+        found = self.lists[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Port:
+    """The session's side: writes down what it is told."""
+
+    has_contacts = True
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Jid, PhoneEvent]] = []
+        self.contacts: list[str] = []
+        self.activities: list[tuple[Jid, str | None]] = []
+
+    def send_event(self, to: Jid, event: PhoneEvent) -> None:
+        self.events.append((to, event))
+
+    def contact_changed(self, local: str) -> None:
+        self.contacts.append(local)
+
+    def set_activity(self, user: Jid, text: str | None) -> None:
+        self.activities.append((user, text))
+
+
+class Switch(FakeSession):
+    """A session that serves phones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = Port()
+        self.host: PhoneHost | None = None
+
+    def serve_phones(self, host: Any, table: Any = None) -> Any:
+        self.host = host
+        return self.port
+
+
+class House:
+    """The phone service of Ann, Bob and Carol, and what is round it."""
+
+    def __init__(self, store: Store, **changes: Any) -> None:
+        self.line, self.session, self.store = Line(), Switch(), store
+        self.watch = Watch()
+        self.phones = Phones(settings(lost_after=0.0, **changes), self.line, self.session, store, self.watch)
+        self.port = self.session.port
+
+    async def connect(self) -> None:
+        self.line.state = AmiState.ONLINE
+        self.phones.ami_connected()
+        await self.until(lambda: self.phones.status()["in_sight"])
+
+    async def until(self, wanted: Any) -> None:
+        async with asyncio.timeout(5):
+            while not wanted():
+                await asyncio.sleep(0)
+
+    def feed(self, *events: Message) -> None:
+        for event in events:
+            self.phones.ami_event(event)
+
+    def told(self) -> list[str]:
+        return [f"{to.local} {event.type}" for to, event in self.port.events]
+
+    def state(self, who: str) -> ContactState | None:
+        return self.phones.contact(who)
+
+
+def channel(event: str, uniqueid: str, device: str, state: str, **more: str) -> Message:
+    names = {"Down": "0", "Ring": "4", "Ringing": "5", "Up": "6"}
+    return {
+        "Event": event,
+        "Channel": f"{device}-{uniqueid}",
+        "ChannelState": names[state],
+        "ChannelStateDesc": state,
+        "CallerIDNum": device[-3:],
+        "ConnectedLineNum": "<unknown>",
+        "Exten": "102",
+        "Context": "internal",
+        "Uniqueid": uniqueid,
+        "Linkedid": "1",
+        **more,
+    }
+
+
+RINGS: tuple[Message, ...] = (
+    channel("Newchannel", "1", "PJSIP/900", "Ring"),
+    channel("Newchannel", "2", "PJSIP/102", "Down"),
+    channel(
+        "DialBegin",
+        "1",
+        "PJSIP/900",
+        "Ring",
+        DestChannel="PJSIP/102-2",
+        DestChannelState="0",
+        DestUniqueid="2",
+        DestLinkedid="1",
+        DestConnectedLineNum="900",
+        DestConnectedLineName="Zoe",
+    ),
+)
+TALKS = channel("Newstate", "2", "PJSIP/102", "Up", ConnectedLineNum="900", ConnectedLineName="Zoe")
+ENDS = channel("Hangup", "2", "PJSIP/102", "Up", Cause="16")
+STATUS = {**TALKS, "Event": "Status", "Seconds": "60", "ChannelState": "6"}
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    store = Store("")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def house(store: Store) -> AsyncIterator[House]:
+    house = House(store)
+    await house.phones.start()
+    await house.connect()
+    yield house
+    await house.phones.stop()
+
+
+async def test_a_call_from_the_first_ring_to_the_end(house):
+    house.feed(*RINGS, TALKS, ENDS)
+    assert house.told() == ["bob RING", "bob ON_PHONE", "bob HANG_UP"]
+    assert house.port.activities == [(BOB, "On the phone"), (BOB, None)]
+    lines = await house.watch.after(0, 0.0)
+    assert [line["text"].partition(" on ")[0] for line in lines if "told" not in line["text"]] == [
+        "is called by Zoe 900",
+        "talks to Zoe 900",
+        "call with Zoe 900",
+    ]
+
+
+async def test_what_the_contact_shows(house):
+    online, device = ContactState(Show.ONLINE, device="PJSIP/102"), "PJSIP/102"
+    assert house.state("bob") == online
+    house.feed(*RINGS)
+    assert house.state("bob") == online, "a phone that rings is free"
+    house.feed(TALKS)
+    assert house.state("bob") == ContactState(Show.AWAY, "On the phone", on_phone=True, device=device)
+    house.feed(ENDS, {**FREE, "State": "UNAVAILABLE"})
+    assert house.state("bob") == ContactState(Show.XA, "The phone is out of reach", device=device)
+    house.feed(FREE)
+    assert house.state("bob") == online
+    guest = house.session.guest(house.phones._make_commands)
+    guest.presence_changed(BOB, Presence(Show.DND))
+    assert house.state("bob") == ContactState(Show.DND, "Do not disturb", device=device)
+    assert house.state("nobody") is None
+
+
+async def test_one_phone_of_two_in_reach_is_enough(house):
+    gone = {"Event": "DeviceStateChange", "Device": "PJSIP/101", "State": "UNAVAILABLE"}
+    house.feed(gone)
+    assert house.state("ann").show is Show.ONLINE
+    house.feed({**gone, "Device": "PJSIP/201"})
+    assert house.state("ann").show is Show.XA
+
+
+async def test_without_contacts_there_are_none(store):
+    house = House(store, contacts=False)
+    assert house.phones.contacts() == []
+    assert house.state("bob") is None
+
+
+async def test_the_contacts_are_the_users(house):
+    assert list(house.phones.contacts()) == [
+        Contact("ann", "Ann Smith"),
+        Contact("bob", "Bob"),
+        Contact("carol", "Carol"),
+    ]
+
+
+async def test_only_users_may_ask_and_watch(house):
+    namesake = Jid("bob", "x.org.evil", "phone")
+    assert house.phones.may_ask(Jid("bob", "x.org", "phone"))
+    assert not house.phones.may_ask(namesake)
+    assert house.phones.may_watch(CAROL, "bob")
+    assert not house.phones.may_watch(namesake, "bob")
+    with pytest.raises(Refused) as caught:
+        await house.phones.act(namesake, PhoneAction(ActionType.DIAL, extension="102"))
+    assert caught.value.condition == "forbidden"
+    assert house.line.names == []
+
+
+async def test_an_action_reaches_asterisk(house):
+    task = asyncio.create_task(house.phones.act(ANN, PhoneAction(ActionType.DIAL, jid=str(BOB))))
+    async with asyncio.timeout(5):
+        while "Originate" not in house.line.names:
+            house.line.came.clear()
+            await house.line.came.wait()
+    (headers,) = [headers for name, headers, _variables in house.line.actions if name == "Originate"]
+    assert (headers["Channel"], headers["Exten"], headers["Context"]) == ("PJSIP/101", "102", "internal")
+    house.feed(channel("Newchannel", headers["ChannelId"], "PJSIP/101", "Down", Linkedid=headers["ChannelId"]))
+    house.feed(channel("Newstate", headers["ChannelId"], "PJSIP/101", "Ringing", Linkedid=headers["ChannelId"]))
+    await task
+    assert house.told() == []
+
+
+async def test_a_call_that_was_there_before_us_counts_but_is_told_to_nobody(store):
+    house = House(store)
+    house.line.lists["Status"] = [STATUS]
+    await house.phones.start()
+    await house.connect()
+    assert house.told() == []
+    assert house.state("bob").on_phone
+    house.feed(ENDS)
+    assert not house.state("bob").on_phone
+    await house.phones.stop()
+
+
+async def test_a_call_that_ended_while_we_were_away_is_ended_for_those_who_were_told_of_it(store):
+    first = House(store)
+    await first.phones.start()
+    await first.connect()
+    first.feed(*RINGS, TALKS)
+    await first.phones.stop()
+    second = House(store)
+    await second.phones.start()
+    await second.connect()
+    assert second.told() == ["bob HANG_UP"]
+    assert second.port.activities == [(BOB, None)]
+    await second.phones.stop()
+
+
+async def test_an_activity_of_somebody_who_has_left_the_user_map_is_taken_back(store):
+    store.table("active")["gone@x.org"] = "on the phone"
+    house = House(store)
+    await house.phones.start()
+    await house.connect()
+    assert house.port.activities == [(Jid("gone", "x.org"), None)]
+    assert dict(store.table("active")) == {}
+    await house.phones.stop()
+
+
+async def test_asterisk_out_of_sight_ends_its_calls(house, caplog):
+    house.feed(*RINGS, TALKS)
+    with caplog.at_level(logging.WARNING, "agi_xmpp.phone"):
+        house.phones.ami_disconnected()
+        await house.until(lambda: not house.phones.status()["in_sight"])
+    assert house.told()[-1] == "bob HANG_UP"
+    assert house.state("bob") == ContactState(Show.OFFLINE, device="PJSIP/102")
+    assert "its calls count as ended" in caplog.text
+
+
+async def test_a_connection_that_comes_back_in_time_ends_nothing(store):
+    house = House(store)
+    house.phones._settings = settings(lost_after=3600.0)
+    await house.phones.start()
+    await house.connect()
+    house.feed(*RINGS, TALKS)
+    house.phones.ami_disconnected()
+    house.line.lists["Status"] = [STATUS]
+    asked = house.line.asked
+    await house.connect()
+    await house.until(lambda: house.line.asked >= asked + 2)
+    assert house.told() == ["bob RING", "bob ON_PHONE"]
+    await house.phones.stop()
+
+
+async def test_a_missing_right_is_told_once_and_shown(house, monkeypatch, caplog):
+    monkeypatch.setattr(module, "RESYNC_RETRY", 0.0)
+    house.line.lists["Status"] = AmiRefused("Permission denied")
+    asked = house.line.asked
+    with caplog.at_level(logging.ERROR, "agi_xmpp.phone"):
+        house.phones.ami_connected()
+        await house.until(lambda: house.line.asked > asked + 3)
+    assert len(caplog.records) == 1
+    assert "Permission denied" in house.phones.status()["problems"][0]
+    house.line.lists["Status"] = []
+    await house.until(lambda: not house.phones.status()["problems"])
+
+
+async def test_a_connection_that_breaks_during_the_question_is_taken_up_by_the_next(house):
+    house.line.lists["Status"] = AmiNotConnected("gone")
+    house.phones.ami_connected()
+    await house.until(lambda: house.phones._resync.done())
+    house.line.lists["Status"] = []
+    await house.connect()
+    house.feed(*RINGS)
+    await house.until(lambda: house.told() == ["bob RING"])
+
+
+async def test_the_list_is_asked_for_again_every_now_and_then(house, monkeypatch):
+    monkeypatch.setattr(module, "WATCHDOG", 0.0)
+    house.feed(*RINGS, TALKS)
+    house.line.lists["Status"] = [STATUS]
+    house.phones.ami_connected()
+    asked = house.line.asked
+    await house.until(lambda: house.line.asked > asked + 4)
+    assert house.told() == ["bob RING", "bob ON_PHONE"]
+    house.line.lists["Status"] = []
+    await house.until(lambda: len(house.told()) == 3)
+    assert house.told()[-1] == "bob HANG_UP"
+
+
+async def test_status_names_the_calls(house):
+    house.feed(*RINGS)
+    (call,) = house.phones.status()["calls"]
+    assert (call["user"], call["phase"], call["number"], call["name"]) == (str(BOB), "ringing", "900", "Zoe")
+    assert house.phones.status()["users"] == 3
+
+
+async def test_a_connection_that_was_there_first_is_taken_up(store):
+    house = House(store)
+    house.line.state = AmiState.ONLINE
+    await house.phones.start()
+    await house.until(lambda: house.phones.status()["in_sight"])
+    await house.phones.stop()
+
+
+async def test_after_the_end_the_session_has_no_guest_of_ours(house):
+    await house.phones.stop()
+    assert house.phones._make_commands not in house.session.guests
+
+
+async def test_what_could_not_be_sent_is_made_up_for_when_the_account_is_logged_in(house):
+    house.feed(*RINGS, TALKS)
+    house.session.state = SessionState.WAITING
+    house.feed(ENDS)
+    assert house.told() == ["bob RING", "bob ON_PHONE"]
+    house.session.state = SessionState.ONLINE
+    house.session.guest(house.phones._make_settler).session_began()
+    assert house.told() == ["bob RING", "bob ON_PHONE", "bob HANG_UP"]
+
+
+async def test_who_logs_in_before_asterisk_is_known_ends_nothing(store):
+    store.table("announced")[str(BOB)] = "c-1 PJSIP/102"
+    house = House(store)
+    await house.phones.start()
+    house.session.guest(house.phones._make_settler).session_began()
+    assert house.told() == []
+    house.line.lists["Status"] = [STATUS]
+    await house.connect()
+    assert house.told() == [], "the call goes on"
+    await house.phones.stop()
