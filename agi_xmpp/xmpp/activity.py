@@ -55,7 +55,7 @@ class Activities:
         if user.domain in self._granted:
             self._publish(user)
         else:
-            self._tell_once(user.domain, "does not let us publish activities (XEP-0356)")
+            self._tell_once(user.domain, "has not let us publish activities (XEP-0356)")
 
     def _publish(self, user: Jid) -> None:
         text = self._waiting.pop(user)

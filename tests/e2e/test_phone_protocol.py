@@ -428,7 +428,7 @@ async def check_activity(component: XmppServer, caplog: pytest.LogCaptureFixture
         if isinstance(component, Prosody):
             port.set_activity(who, None)
             told = [record.getMessage() for record in caplog.records if "XEP-0356" in record.getMessage()]
-            assert told == [f"account main: {component.domain} does not let us publish activities (XEP-0356)"]
+            assert told == [f"account main: {component.domain} has not let us publish activities (XEP-0356)"]
             return
         event = await bobs.hears(lambda message: "<on_the_phone" in message.xml or ":on_the_phone" in message.xml)
         assert event.sender == alice.jid

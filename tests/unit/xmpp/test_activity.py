@@ -76,7 +76,7 @@ async def test_without_one_it_is_said_once(world: World, caplog: pytest.LogCaptu
     for user in (ALICE, BOB, ALICE):
         world.activities.set(user, "On the phone")
     assert not world.sent
-    assert lines(caplog, logging.INFO) == ["account main: x.org does not let us publish activities (XEP-0356)"]
+    assert lines(caplog, logging.INFO) == ["account main: x.org has not let us publish activities (XEP-0356)"]
 
 
 async def test_a_grant_is_for_its_own_domain(world: World) -> None:

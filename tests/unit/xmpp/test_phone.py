@@ -14,11 +14,12 @@ from pydantic import SecretStr
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import Refused
 from agi_xmpp.xmpp import errands, phone
-from agi_xmpp.xmpp.model import Jid
-from agi_xmpp.xmpp.phone_model import ActionType, EventType, PhoneAction, PhoneEvent, PhonePort
+from agi_xmpp.xmpp.component import make_session
+from agi_xmpp.xmpp.model import Jid, Show
+from agi_xmpp.xmpp.phone_model import ActionType, ContactState, EventType, PhoneAction, PhoneEvent, PhonePort
 from agi_xmpp.xmpp.session import ClientSession
 from agi_xmpp.xmpp.xso.phone import NAMESPACE
-from tests.unit.xmpp.fake import CLIENT, PASSWORD, FakeServer
+from tests.unit.xmpp.fake import CLIENT, PASSWORD, Conversation, FakeServer
 from tests.unit.xmpp.house import lines
 from tests.unit.xmpp.phone_house import FakeHost
 
@@ -197,7 +198,7 @@ class TestPort:
         wire.server.conversation.send(f"<message from='fake.test' to='agi@fake.test/pbx'>{privilege}</message>")
         assert (await wire.request(DIAL)).get("type") == "result"  # so that has come, too
         port.set_activity(Jid("alice", "fake.test"), "On the phone")
-        assert "account main: fake.test does not let us publish activities (XEP-0356)" in lines(caplog, logging.INFO)
+        assert "account main: fake.test has not let us publish activities (XEP-0356)" in lines(caplog, logging.INFO)
 
     async def test_without_a_session_nothing_happens(self, wire: Wire) -> None:
         port = wire.serve()
@@ -211,3 +212,60 @@ async def test_the_version_is_told(wire: Wire) -> None:
     wire.serve()
     reply = await wire.request("<query xmlns='jabber:iq:version'/>", "get")
     assert reply.findtext(".//{jabber:iq:version}name") == "agi-xmpp"
+
+
+@pytest.fixture
+async def component() -> AsyncIterator[tuple[FakeServer, PhonePort, FakeHost]]:
+    """A component that serves phones."""
+    async with FakeServer() as server:
+        server.does.component = True
+        settings = AccountSettings(
+            type="component", jid="phone.fake.test", password=SecretStr(PASSWORD), server="127.0.0.1", port=server.port
+        )
+        session, host = make_session("main", settings), FakeHost()
+        port = session.serve_phones(host, {"alice carol@fake.test": ""})
+        host.watchers = {"*"}
+        await session.start()
+        try:
+            await session.ready(10)
+            yield server, port, host
+        finally:
+            await session.stop(0.4)
+
+
+class TestComponent:
+    async def test_contacts(self, component: tuple[FakeServer, PhonePort, FakeHost]) -> None:
+        server, port, host = component
+        assert port.has_contacts
+        first = await server.hears("presence")
+        assert (first.get("from"), first.get("to")) == ("alice@phone.fake.test/PJSIP-101", "carol@fake.test")
+        server.conversation.send("<presence from='bob@fake.test' to='alice@phone.fake.test' type='subscribe'/>")
+        approval, shown = await server.hears("presence"), await server.hears("presence")
+        assert (approval.get("type"), approval.get("from")) == ("subscribed", "alice@phone.fake.test")
+        assert (shown.get("type"), shown.get("to")) == (None, "bob@fake.test")
+        host.states["alice"] = ContactState(Show.DND, device="PJSIP/101")
+        port.contact_changed("alice")
+        changed = [await server.hears("presence") for _ in range(2)]
+        assert {presence.get("to") for presence in changed} == {"bob@fake.test", "carol@fake.test"}
+
+    async def test_a_server_that_lets_us_publish(self, component: tuple[FakeServer, PhonePort, FakeHost]) -> None:
+        server, port, _ = component
+        perm = "<perm access='iq'><namespace ns='http://jabber.org/protocol/pubsub' type='set'/></perm>"
+        privilege = f"<privilege xmlns='urn:xmpp:privilege:2'>{perm}</privilege>"
+        asked: asyncio.Queue[str] = asyncio.Queue()
+
+        async def answer(conversation: Conversation, iq: ET.Element) -> None:
+            asked.put_nowait(iq.get("to", ""))
+            conversation.result(iq)
+
+        server.answers["{urn:xmpp:privilege:2}privileged_iq"] = answer
+        # A user of the server may not grant anything.
+        for sender in ("eve@fake.test/x", "fake.test/x"):
+            server.conversation.send(f"<message from='{sender}' to='phone.fake.test'>{privilege}</message>")
+        port.set_activity(Jid("bob", "fake.test"), "On the phone")
+        port.set_activity(Jid("alice", "fake.test"), "On the phone")
+        port.set_activity(Jid("bob", "fake.test"), None)
+        server.conversation.send(f"<message from='fake.test' to='phone.fake.test'>{privilege}</message>")
+        async with asyncio.timeout(5):
+            assert {await asked.get(), await asked.get()} == {"alice@fake.test", "bob@fake.test"}
+        assert asked.empty()

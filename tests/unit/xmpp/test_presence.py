@@ -94,6 +94,15 @@ def test_unavailable_from_the_bare_address_means_everywhere(tracker: PresenceTra
     assert tracker.look(BOB).show is Show.OFFLINE
 
 
+def test_who_has_been_seen(tracker: PresenceTracker) -> None:
+    assert tracker.seen() == []
+    tracker.available(Jid("bob", "x.org", "a"), Show.DND)
+    tracker.available(Jid("bob", "x.org", "b"), Show.ONLINE)
+    assert tracker.seen() == [BOB]
+    tracker.unavailable(BOB)
+    assert tracker.seen() == []
+
+
 def test_without_a_session_nobody_is_there_any_more(tracker: PresenceTracker) -> None:
     tracker.available(at("phone"), Show.ONLINE)
     tracker.clear()
