@@ -33,9 +33,10 @@ TIMEOUT = 10.0
 #: Seconds that a phone may take to sign off; Asterisk may be gone.
 _SIGN_OFF = 1.0
 
-#: What stands in the file ``config`` of baresip 1.1.
+#: What stands in the file ``config`` of baresip 1.1. For SIP over TLS it takes the port after that of ``sip_listen``,
+#: whoever else may use that; with 0 the kernel finds a free one for each.
 _CONFIG = """
-sip_listen 127.0.0.1:{sip_port}
+sip_listen 127.0.0.1:0
 net_interface 127.0.0.1
 rtp_ports 10000-19999
 call_max_calls 4
@@ -128,7 +129,6 @@ class Phone(Program):
         self.lines: list[Line] = []
         self.digits = ""
         self._exchange = exchange
-        self._sip_port = free_port()
         self._control_port = free_port()
         self._stack = contextlib.ExitStack()
         self._directory: RunDirectory | None = None
@@ -289,8 +289,7 @@ class Phone(Program):
 
     def _prepare(self) -> None:
         self._directory = self._stack.enter_context(self._exchange.rootfs.run_directory("baresip", "games"))
-        ports = {"sip_port": self._sip_port, "control_port": self._control_port}
-        self._directory.write("config", _CONFIG.format(**ports))
+        self._directory.write("config", _CONFIG.format(control_port=self._control_port))
 
     def _clean_up(self) -> None:
         self._stack.close()
