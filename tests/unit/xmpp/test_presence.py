@@ -96,8 +96,8 @@ def test_unavailable_from_the_bare_address_means_everywhere(tracker: PresenceTra
 
 def test_who_has_been_seen(tracker: PresenceTracker) -> None:
     assert tracker.seen() == []
-    tracker.available(Jid("bob", "x.org", "a"), Show.DND)
-    tracker.available(Jid("bob", "x.org", "b"), Show.ONLINE)
+    tracker.available(at("phone"), Show.DND)
+    tracker.available(at("desk"), Show.ONLINE)
     assert tracker.seen() == [BOB]
     tracker.unavailable(BOB)
     assert tracker.seen() == []
