@@ -3,8 +3,8 @@
 aioxmpp knows clients only. What a component does otherwise is little: another namespace, another handshake, no stream
 features, no resource binding, and addresses that it writes into its stanzas itself. All else is the client's `Link`.
 
-aioxmpp's names that are not public and are used here: `XMLStream._reset_state`, `_rx_stream_header`, `_parser` and
-`_processor`, `Client._bind`. The library is dormant: they will not change.
+aioxmpp's names that are not public and are used here: `XMLStream._reset_state`, `_rx_stream_header`, `_rx_feed`,
+`_parser` and `_processor`, `Client._negotiate_stream` and `_bind`. The library is dormant: they will not change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aioxmpp
@@ -63,6 +63,9 @@ class Handshake(xso.XSO):  # type: ignore[misc]
 class _Renaming:
     """Shows the library's parser a component's stream as a client's: it knows no others.
 
+    What follows the server's handshake is held back until `release`: a server may send stanzas in the same segment,
+    when nobody takes them yet. The library would end the stream over them.
+
     Args:
         processor: of the library.
         domain: of the component.
@@ -71,12 +74,30 @@ class _Renaming:
     def __init__(self, processor: Any, domain: str) -> None:
         self._processor = processor
         self._domain = domain
-        self.characters = processor.characters  # looked up for every piece of text
+        self._held: list[Callable[[], None]] = []
+        self._holding = False
+        self._greeted = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._processor, name)
 
+    def release(self) -> None:
+        """Let the parser have what was held back, and all that comes."""
+        self._holding = False
+        held, self._held = self._held, []
+        for event in held:
+            event()
+
+    def characters(self, text: str) -> None:
+        if self._holding:
+            self._held.append(lambda: self.characters(text))
+        else:
+            self._processor.characters(text)
+
     def startElementNS(self, name: tuple[str, str], qname: str, attributes: Any) -> None:  # noqa: N802 - SAX
+        if self._holding:
+            self._held.append(lambda: self.startElementNS(name, qname, attributes))
+            return
         if name == _STREAM:
             # A component's stream has no version, and Prosody sends neither of the others where it refuses us.
             attributes = (
@@ -85,7 +106,12 @@ class _Renaming:
         self._processor.startElementNS(_renamed(name), qname, attributes)
 
     def endElementNS(self, name: tuple[str, str], qname: str) -> None:  # noqa: N802 - SAX
+        if self._holding:
+            self._held.append(lambda: self.endElementNS(name, qname))
+            return
         self._processor.endElementNS(_renamed(name), qname)
+        if name == (_COMPONENT, "handshake") and not self._greeted:  # once: a contact could send one inside a message
+            self._holding = self._greeted = True
 
 
 def _renamed(name: tuple[str, str]) -> tuple[str, str]:
@@ -108,6 +134,7 @@ class ComponentStream(Stream):
     def __init__(self, own: Jid, logger: logging.Logger) -> None:
         super().__init__(to=outward(Jid("", own.domain)), base_logger=logger)
         self._own = outward(own)
+        self._released = False
         #: Gets the id of the server's stream, or the error that it ended with.
         self.greeting = self.error_future()
 
@@ -121,9 +148,28 @@ class ComponentStream(Stream):
                 obj.to = self._own.replace(localpart=None, resource=None)
         super().send_xso(obj)
 
+    def release(self) -> None:
+        """Let in what has come since the handshake.
+
+        Raises:
+            ConnectionError: the stream has ended meanwhile, and nobody would ever notice.
+        """
+        self._released = True
+        if self.state is protocol.State.OPEN:
+            self.data_received(b"")  # as if it came now: what is wrong with it is treated as ever
+        if self.state is not protocol.State.OPEN:
+            raise ConnectionResetError("the server ended the stream right after the handshake")
+
+    def _rx_feed(self, blob: bytes) -> None:
+        if self._released:
+            self._released = False
+            self._renaming.release()
+        super()._rx_feed(blob)
+
     def _reset_state(self) -> None:
         super()._reset_state()
-        self._parser.setContentHandler(_Renaming(self._processor, self._own.domain))
+        self._renaming = _Renaming(self._processor, self._own.domain)
+        self._parser.setContentHandler(self._renaming)
 
     def _rx_stream_header(self) -> None:
         super()._rx_stream_header()
@@ -183,7 +229,12 @@ class ComponentConnector(Connector):
 class ComponentClient(aioxmpp.Client):  # type: ignore[misc]
     """The library's client, for a stream that has its address already."""
 
+    async def _negotiate_stream(self, stream: ComponentStream, features: Any) -> Any:
+        self._component_stream = stream
+        return await super()._negotiate_stream(stream, features)
+
     async def _bind(self) -> None:
+        self._component_stream.release()  # the library takes stanzas from here on
         # The library takes the answer to its own ping for one of its server.
         self.stream.local_jid = self._local_jid.replace(localpart=None, resource=None)
 

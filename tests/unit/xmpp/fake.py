@@ -178,9 +178,7 @@ class Conversation:
         if element.text != hashlib.sha1(f"1{secret}".encode()).hexdigest():
             self.end("not-authorized")
             return
-        self.send("<handshake/>")
-        if self.server.does.after_bind:
-            self.send(self.server.does.after_bind)
+        self.send(f"<handshake/>{self.server.does.after_bind}")
 
     async def _take(self, element: ET.Element) -> bool:
         """Answer one element; True if the client restarts the stream now."""

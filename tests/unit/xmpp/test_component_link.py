@@ -184,6 +184,40 @@ async def test_a_server_that_is_there_is_not_taken_for_dead(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+async def test_stanzas_in_the_same_segment_as_the_handshake_are_not_lost(server: FakeServer) -> None:
+    addresses = "from='bob@fake.test/x' to='agi@phone.fake.test' type='chat'"
+    ping = "<iq type='get' id='q' from='bob@fake.test/x' to='phone.fake.test'><ping xmlns='urn:xmpp:ping'/></iq>"
+    server.does.after_bind = f"<message {addresses}><body>at <![CDATA[once]]></body></message>{ping}"
+    async with online(server) as session:
+        assert (await session.receive_message("bob@fake.test", 5)).body == "at once"
+        assert (await server.hears("iq")).get("type") == "result"
+        assert session.info().connects == 1
+
+
+async def test_a_handshake_inside_a_message_is_nothing(server: FakeServer) -> None:
+    addresses = "from='bob@fake.test/x' to='agi@phone.fake.test' type='chat'"
+    async with online(server) as session:
+        server.conversation.send(f"<message {addresses}><handshake/><body>1</body></message>")
+        assert (await session.receive_message("bob@fake.test", 5)).body == "1"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "</stream:stream>",
+        "<what xmlns='what:is:this'/>",
+        "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
+    ],
+)
+async def test_a_stream_that_ends_with_the_handshake_is_begun_anew(server: FakeServer, end: str) -> None:
+    server.does.after_bind = end
+    async with running(server) as session:
+        await server.until_accepted(2)
+        server.does.after_bind = ""
+        await session.ready(10)
+        await session.send_message("bob@fake.test", "x", timeout=5)
+
+
 async def test_a_silent_server_counts_as_dead(server: FakeServer) -> None:
     server.does.ping = "silent"
     async with online(server, keepalive=0.05, keepalive_timeout=0.05):
