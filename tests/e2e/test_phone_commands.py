@@ -397,7 +397,10 @@ async def floor(exchange: Exchange, request: pytest.FixtureRequest, tmp_path: Pa
     server: XmppServer = request.getfixturevalue(name)
     phone = {"presence_state": True, "pause_queues": True}
     users = {"bob": {"notes": True}}
-    async with floor_plan.open_office(exchange, server, mode, tmp_path, phone=phone, users=users) as office:
+    account = {"subscriptions": "accept"}
+    async with floor_plan.open_office(
+        exchange, server, mode, tmp_path, phone=phone, users=users, account=account
+    ) as office:
         yield office
 
 
@@ -468,6 +471,28 @@ class TestTelephones:
         await told(floor, "bob", "dnd off", "Do not disturb is off now.")
         free = await floor["carol"].buddy.hears(lambda heard: bool(heard.body))
         assert free.body == "Bob is free again: call 102"
+
+    @pytest.mark.parametrize("floor", [("prosody", "component"), ("prosody", "client")], indirect=True, ids="-".join)
+    async def test_what_a_client_shows_reaches_asterisk(self, floor: floor_plan.Office) -> None:
+        bob, ours = floor["bob"], floor.jid.partition("/")[0]
+        bob.buddy.subscribe(ours)
+        await bob.buddy.sees(lambda seen: seen.type == "subscribed" and seen.sender == ours)
+        ami = await floor.exchange.ami()
+        events = ami.subscribe(lambda event: event.get("Event") in ("PresenceStateChange", "QueueMemberPause"))
+
+        async def shown(show: str) -> tuple[str, str, str]:
+            to_us = f"<presence xmlns='jabber:client' to='{floor.jid}'>{show}</presence>"
+            bob.buddy.send_raw(to_us)
+            state = await events.get(lambda event: event["Event"] == "PresenceStateChange", 10)
+            pause = await events.get(lambda event: event["Event"] == "QueueMemberPause", 10)
+            assert state["Presentity"] == f"CustomPresence:{bob.jid.partition('@')[0]}"
+            return state["Status"], pause["Interface"], pause["Paused"]
+
+        try:
+            assert await shown("<show>dnd</show>") == ("dnd", "PJSIP/102", "1")
+            assert await shown("") == ("available", "PJSIP/102", "0")
+        finally:
+            events.close()
 
     async def test_the_form_in_profanity(self, floor: floor_plan.Office) -> None:
         alice, bob = await floor.phones("101", "102")
