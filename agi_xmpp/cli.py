@@ -94,7 +94,11 @@ def serve(config: Path, uvloop: bool | None) -> None:
 @click.option("--online", is_flag=True, help="Also log in with every account, under a resource of its own.")
 @_sentences
 def check(config: Path, online: bool) -> None:
-    """Say whether the configuration is right and, with --online, whether every account can log in."""
+    """Say whether the configuration is right.
+
+    With --online also whether every account can log in, whether the manager user has the rights that we need in
+    Asterisk, and whether clients will find the phones.
+    """
     settings = load(config)
     from agi_xmpp.features.script import script_routes
 
@@ -112,6 +116,15 @@ def check(config: Path, online: bool) -> None:
                 source.secret()
             except ConfigError as error:
                 raise ConfigError(f"{config}: {place}: {error}") from None
+    if settings.ami is not None:
+        try:
+            settings.ami.secret()
+        except ConfigError as error:
+            raise ConfigError(f"{config}: ami: {error}") from None
+    if settings.phone is not None:
+        from agi_xmpp.features.phone.phones import Phones
+
+        Phones.check(settings.phone)
     accounts = ", ".join(settings.account) or "none"
     listen = ", ".join(settings.agi.listen)
     click.echo(f"{config}: well-formed; accounts: {accounts}; FastAGI on port {settings.agi.port} of {listen}")
@@ -125,15 +138,19 @@ def check(config: Path, online: bool) -> None:
     if not online:
         return
     _no_log()
-    from agi_xmpp.diagnose import check_account
+    from agi_xmpp.diagnose import check_account, check_asterisk, check_phone_service
 
     async def run() -> list[bool]:
-        return await asyncio.gather(
-            *(
-                check_account(name, account, click.echo, settings.control.socket)
-                for name, account in settings.account.items()
-            )
+        accounts = (
+            check_account(name, account, click.echo, settings.control.socket)
+            for name, account in settings.account.items()
         )
+        results = await asyncio.gather(*accounts)
+        if settings.ami is not None:
+            results.append(await check_asterisk(settings.ami, settings.phone, click.echo))
+        if settings.phone is not None:  # not beside the logins: a component has one connection only
+            results.append(await check_phone_service(settings, click.echo))
+        return results
 
     if not all(asyncio.run(run())):
         sys.exit(1)

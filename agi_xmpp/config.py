@@ -411,8 +411,8 @@ class BookSettings(_Section):
             ``link`` and ``avatar`` as JSON.
         ldap: address of a directory, ``ldaps://…`` or ``ldap://…`` (then with STARTTLS, except towards this machine).
         ldap_base: where to search.
-        ldap_filter: ``{number}`` stands for the number as it came, ``{e164}`` for its international form (``+49301234567``)
-            and ``{national}`` for the one within the country (``0301234567``).
+        ldap_filter: ``{number}`` stands for the number as it came, ``{e164}`` for its international form
+            (``+49301234567``) and ``{national}`` for the one within the country (``0301234567``).
         ldap_user, ldap_password_file: whom to bind as; nobody if empty.
         ldap_ca_file: certificates to trust besides the system's.
         timeout: seconds that a look-up may take; the phone rings meanwhile, and is told of without a name after them.

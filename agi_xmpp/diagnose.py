@@ -10,16 +10,19 @@ between both. So the running service is asked how its connection is, and only wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from agi_xmpp.config import AccountSettings
+from agi_xmpp.ami import privileges
+from agi_xmpp.config import AccountSettings, AmiSettings, PhoneSettings, Settings
 from agi_xmpp.control import NoPermission, NoService, ask
-from agi_xmpp.errors import AgiXmppError, XmppError
+from agi_xmpp.errors import AgiXmppError, AmiError, XmppError
+from agi_xmpp.features.phone.check import check_phones
 from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.model import Show
+from agi_xmpp.xmpp.model import Service, Show
 
 
 async def check_account(name: str, settings: AccountSettings, say: Callable[[str], None], control: str = "") -> bool:
@@ -68,6 +71,65 @@ async def check_account(name: str, settings: AccountSettings, say: Callable[[str
     finally:
         await session.stop()
     return True
+
+
+async def check_asterisk(settings: AmiSettings, phone: PhoneSettings | None, say: Callable[[str], None]) -> bool:
+    """Log in to Asterisk once and say which rights are missing. Returns True if all is well.
+
+    Args:
+        settings: ``[ami]``.
+        phone: ``[phone]``, which says what the rights are needed for.
+        say: gets each line.
+    """
+    classes = [name for name in privileges.WRITE if name != "agent" or (phone is not None and phone.pause_queues)]
+    try:
+        missing = await privileges.check(settings, classes)
+    except AmiError as error:
+        say(f"ami: FAILED: {error}")
+        return False
+    for sentence in missing:
+        say(f"ami: {sentence}")
+    if not missing:
+        say(f"ami: logged in to {settings.host}:{settings.port} as {settings.username}; it has the rights that we need")
+    return not missing
+
+
+async def check_phone_service(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Say whether clients will find the phones. Returns True if all is well.
+
+    Args:
+        settings: all; with ``[phone]``.
+        say: gets each line.
+    """
+    assert settings.phone is not None  # noqa: S101 - the caller has looked
+    name = settings.phone.account
+    account = next(given for key, given in settings.account.items() if key.casefold() == name.casefold())
+    control = settings.control.socket
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            served = account.is_component and await asyncio.to_thread(_served, account, control) is not None
+            if served:
+                ask_for = _asking_service(control, name)
+            else:
+                session = make_session(name, _guest(account))
+                stack.push_async_callback(session.stop)
+                await session.start()
+                await session.ready(account.connect_timeout, patient=False)
+                ask_for = session.services
+        except AgiXmppError as error:
+            say(f"phone: FAILED: the servers of the users could not be asked: {error}")
+            return False
+        return await check_phones(settings.phone, account, ask_for, say)
+
+
+def _asking_service(control: str, account: str) -> Callable[[str], Awaitable[Sequence[Service]]]:
+    """Return what asks a server through the running service."""
+
+    async def services(of: str) -> Sequence[Service]:
+        answer = await asyncio.to_thread(ask, control, {"do": "services", "account": account, "of": of}, 15.0)
+        return [Service(parse(service["jid"]), service["name"]) for service in answer["services"]]
+
+    return services
 
 
 async def send_once(name: str, settings: AccountSettings, to: str, text: str, *, receipt: bool, timeout: float) -> str:

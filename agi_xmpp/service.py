@@ -161,6 +161,8 @@ class Service:
     async def _apply(self, new: Settings) -> None:
         old = self.settings
         routes = script_routes(new.agi.script)
+        if new.phone is not None:
+            Phones.check(new.phone)
         gone = [name for name in old.account if name not in new.account]
         fresh = {
             name: self._make_session(name, account)
@@ -188,6 +190,10 @@ class Service:
             for name in names:
                 log.info("reload: account %s %s", name, what)
         log.info("reload: done")
+
+    async def _services(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        found = await self.accounts[str(request["account"])].services(str(request["of"]))
+        return {"services": [{"jid": str(service.jid), "name": service.name} for service in found]}
 
     # Phones
 
@@ -240,7 +246,7 @@ class Service:
     def _make_control(self, settings: Settings) -> ControlServer | None:
         if not settings.control.socket:
             return None
-        actions = {"status": self._status, "send": self._send, "watch": self._watch_request}
+        actions = {"status": self._status, "send": self._send, "watch": self._watch_request, "services": self._services}
         return ControlServer(Path(settings.control.socket), actions)
 
     async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:

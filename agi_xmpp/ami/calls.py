@@ -339,6 +339,7 @@ class Calls:
             statuses: what the action returned.
             begun, over: Uniqueids of the channels whose beginning and end are among the events that were kept back.
         """
+        self._now += 1
         alive = {item["Uniqueid"] for item in statuses}
         sizes = Counter(item.get("BridgeID", "") for item in statuses)
         for leg in list(self._legs.values()):

@@ -253,6 +253,19 @@ class Presence:
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that a server lists.
+
+    Attributes:
+        jid: its address.
+        name: "" if it has none.
+    """
+
+    jid: Jid
+    name: str
+
+
 class SessionState(enum.Enum):
     """Where an account's session is."""
 
@@ -453,6 +466,19 @@ class Session(Protocol):
         Raises:
             BadJid: not a JID.
             NotConnected: there is no session, so nothing is known.
+        """
+
+    async def services(self, of: str, timeout: float = 10.0) -> Sequence[Service]:
+        """Return what a server lists as its services (XEP-0030 section 4).
+
+        Args:
+            of: its domain.
+            timeout: seconds.
+
+        Raises:
+            BadJid: not a JID.
+            NotConnected: there is no session, or no answer came in time.
+            Bounced: it answers with an error.
         """
 
     def guest(self, make: Callable[[Session], G]) -> G:

@@ -15,7 +15,7 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any, cast
 
 import aioxmpp
@@ -39,6 +39,7 @@ from agi_xmpp.xmpp.model import (
     Jid,
     Presence,
     RoomEntry,
+    Service,
     Session,
     SessionInfo,
     Show,
@@ -402,6 +403,18 @@ class BaseSession:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._news.wait()
+
+    async def services(self, of: str, timeout: float = 10.0) -> Sequence[Service]:
+        """See `Session.services`."""
+        server = parse(of)
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await self._link.request(stanzas.services_request(server))
+        except (TimeoutError, ConnectionError):
+            raise NotConnected(f"{server} does not answer") from None
+        except (XMPPError, aioxmpp.errors.ErroneousStanza) as error:
+            raise Bounced(f"{server}: {error}", "undefined-condition") from None
+        return stanzas.services(reply.payload)
 
     def guest(self, make: Callable[[Session], G]) -> G:
         """See `Session.guest`."""

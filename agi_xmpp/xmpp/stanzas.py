@@ -17,7 +17,7 @@ import aioxmpp.stanza
 
 from agi_xmpp.xmpp.inbox import Bounce
 from agi_xmpp.xmpp.jid import inward, outward
-from agi_xmpp.xmpp.model import PLAIN, Button, Extras, IncomingMessage, Jid, Show
+from agi_xmpp.xmpp.model import PLAIN, Button, Extras, IncomingMessage, Jid, Service, Show
 from agi_xmpp.xmpp.presence import SUBSCRIPTIONS, Subscription
 from agi_xmpp.xmpp.xso import command_list, fallback, quick_response, reactions, reply
 
@@ -119,6 +119,11 @@ def roster_request() -> Any:
 def features_request(of: Jid) -> Any:
     """Return a request for somebody's features (XEP-0030)."""
     return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.disco.xso.InfoQuery(), to=outward(of))
+
+
+def services_request(of: Jid) -> Any:
+    """Return a request for what a server offers (XEP-0030 section 4)."""
+    return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.disco.xso.ItemsQuery(), to=outward(of))
 
 
 def carbons_request() -> Any:
@@ -230,6 +235,13 @@ def roster_items(query: Any) -> dict[Jid, Subscription | None] | None:
     if not isinstance(query, aioxmpp.roster.xso.Query):
         return None
     return {inward(item.jid).bare: SUBSCRIPTIONS.get(item.subscription) for item in query.items}
+
+
+def services(items: Any) -> list[Service]:
+    """Return the services in the reply to `services_request`; none if it is no such reply."""
+    if not isinstance(items, aioxmpp.disco.xso.ItemsQuery):
+        return []
+    return [Service(inward(item.jid), item.name or "") for item in items.items]
 
 
 def offers_carbons(features: Any) -> bool:

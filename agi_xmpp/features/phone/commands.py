@@ -79,7 +79,7 @@ class PhoneCommands(Guest):
         person = self._writer(message)
         if person is None or kept or awaited or self._asking.matches(message):
             return False
-        text = " ".join(message.body.removeprefix("/").split())
+        text = " ".join(message.body.strip().removeprefix("/").split())
         for command in self._commands.values():
             values = command.read(text)
             if values is not None:

@@ -104,6 +104,16 @@ class Phones:
         self._lost: asyncio.TimerHandle | None = None
         self._tick: asyncio.TimerHandle | None = None
 
+    @staticmethod
+    def check(settings: PhoneSettings) -> None:
+        """Find what is wrong with the settings before anything is changed.
+
+        Raises:
+            ConfigError: the user map or the phone book is wrong.
+        """
+        People(settings)
+        Book(settings.book)
+
     async def start(self) -> None:
         """Read the phone book; take up the manager connection if it is there already."""
         await self._book.start()

@@ -146,6 +146,9 @@ class DirectorySource:
         try:
             connection = attempt.connection = self._connection(tls)
             try:
+                connection.open(read_server_info=False)
+                if attempt.aborted:  # before there was a socket to end
+                    return None
                 self._log_in(connection)
                 return self._search(connection, number)
             finally:
@@ -180,7 +183,6 @@ class DirectorySource:
         )
 
     def _log_in(self, connection: ldap3.Connection) -> None:
-        connection.open(read_server_info=False)
         if self._start_tls:
             connection.start_tls(read_server_info=False)
         if self._settings.ldap_user and not connection.bind(read_server_info=False):
@@ -207,12 +209,15 @@ class _Attempt:
 
     Attributes:
         connection: as soon as there is one.
+        aborted: nobody waits for it any more.
     """
 
     connection: ldap3.Connection | None = None
+    aborted: bool = False
 
     def abort(self) -> None:
         """End its connection: whatever the thread waits for comes to an end."""
+        self.aborted = True
         connection = self.connection.socket if self.connection is not None else None
         if connection is not None:
             with contextlib.suppress(OSError):
