@@ -63,7 +63,7 @@ class Stage(Board):
 
 
 class TestChat:
-    @pytest.mark.parametrize("text", ["call 601", "/call 601", "/ call  601", "  Call 601 ", "DIAL\t601"])
+    @pytest.mark.parametrize("text", ["call 601", "/call 601", " / call  601", "  Call 601 ", "DIAL\t601"])
     async def test_a_command(self, text):
         stage = Stage()
         answers = await stage.say(text)
