@@ -47,6 +47,7 @@ def test_the_rooms_do_not_know_each_other(path):
     "pure",
     [
         "agi/wire.py",
+        "ami/calls.py",
         "ami/wire.py",
         "ami/model.py",
         "xmpp/inbox.py",
