@@ -83,6 +83,7 @@ class FakeSession:
             "join_room": RoomEntry("asterisk", 3),
             "leave_room": True,
             "send_to_room": "g1",
+            "services": (),
             **results,
         }
         self.waiting = asyncio.Event()
@@ -92,6 +93,9 @@ class FakeSession:
         if make not in self.guests:
             self.guests[make] = make(self)
         return self.guests[make]
+
+    async def services(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("services", args, kwargs)
 
     def dismiss(self, make: Any) -> None:
         self.guests.pop(make, None)
