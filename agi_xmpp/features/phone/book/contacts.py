@@ -186,8 +186,15 @@ def _decode(data: bytes) -> str:
 
 def _delimiter(text: str) -> str:
     """Return the character that cuts the line of headings into the most cells."""
-    heading = text.partition("\n")[0].rstrip("\r")
-    return max(_DELIMITERS, key=lambda delimiter: len(next(csv.reader([heading], delimiter=delimiter), [])))
+    heading = re.split(r"[\r\n]", text, maxsplit=1)[0]
+
+    def cells(delimiter: str) -> int:
+        try:
+            return len(next(csv.reader([heading], delimiter=delimiter), []))
+        except csv.Error:  # whoever reads the line next says what is wrong with it
+            return 0
+
+    return max(_DELIMITERS, key=cells)
 
 
 def _complaint(error: ValidationError) -> str:

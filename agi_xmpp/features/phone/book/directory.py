@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 4
 #: Entries asked for; the first that has a name counts. Several people may share a number.
 MAX_ENTRIES = 5
+#: Bytes of a whole conversation: those entries, with room for long names.
+MAX_ANSWER = 1024 * 1024
 
 #: Attributes by what they mean to us, the best first (RFC 4519, RFC 2798, RFC 2079).
 _ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
@@ -147,8 +149,7 @@ class DirectorySource:
             connection = attempt.connection = self._connection(tls)
             try:
                 connection.open(read_server_info=False)
-                if attempt.aborted:  # before there was a socket to end
-                    return None
+                connection.socket = _Guarded(connection.socket, attempt)
                 self._log_in(connection)
                 return self._search(connection, number)
             finally:
@@ -218,11 +219,36 @@ class _Attempt:
     def abort(self) -> None:
         """End its connection: whatever the thread waits for comes to an end."""
         self.aborted = True
-        connection = self.connection.socket if self.connection is not None else None
-        if connection is not None:
+        used = self.connection.socket if self.connection is not None else None
+        if isinstance(used, _Guarded):
+            used = used.raw
+        if used is not None:
             with contextlib.suppress(OSError):
                 # The plain socket's method: the one of a TLS socket is not made for another thread than the reader's.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                socket.socket.shutdown(used, socket.SHUT_RDWR)
+
+
+class _Guarded:
+    """A socket as ldap3 uses it, which gives nothing any more once the look-up is over or the answer is too long.
+
+    ldap3 reads as long as something comes, and what comes after ``shutdown`` can still be read (Linux).
+    """
+
+    def __init__(self, raw: socket.socket, attempt: _Attempt) -> None:
+        self.raw = raw
+        self.attempt = attempt
+        self._left = MAX_ANSWER
+
+    def recv(self, size: int) -> bytes:
+        """Return what came, at most ``size`` bytes; nothing if the connection is to end."""
+        data = b"" if self.attempt.aborted else self.raw.recv(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(f"its answer is longer than {MAX_ANSWER // 1024} KiB")
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
 
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:
@@ -248,7 +274,12 @@ def _verified_tls(context: ssl.SSLContext, host: str) -> Any:
 
         def wrap_socket(self, connection: ldap3.Connection, do_handshake: bool = False) -> None:  # noqa: ARG002
             try:
-                connection.socket = context.wrap_socket(connection.socket, server_hostname=host)
+                old = connection.socket
+                if isinstance(old, _Guarded):  # STARTTLS
+                    encrypted = context.wrap_socket(old.raw, server_hostname=host)
+                    connection.socket = _Guarded(encrypted, old.attempt)
+                else:
+                    connection.socket = context.wrap_socket(old, server_hostname=host)
             except (OSError, ValueError) as error:
                 self.failure = error
                 raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 
 from agi_xmpp.config import BookSettings
 from agi_xmpp.errors import ConfigError
+from agi_xmpp.features.phone.book import directory as module
 from agi_xmpp.features.phone.book.directory import DirectorySource
+from agi_xmpp.features.phone.book.model import SourceError
 from agi_xmpp.features.phone.book.number import Number
 
 
@@ -82,8 +87,55 @@ def test_settings_that_cannot_work_are_refused(changes, complaint):
 
 
 def test_a_missing_library_is_said(monkeypatch):
-    for module in [name for name in sys.modules if name.partition(".")[0] == "ldap3"]:
-        monkeypatch.delitem(sys.modules, module)
+    for loaded in [name for name in sys.modules if name.partition(".")[0] == "ldap3"]:
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "ldap3", None)
     with pytest.raises(ConfigError, match=r"pip install 'agi-xmpp\[ldap\]'"):
         source()
+
+
+@pytest.fixture
+async def endless() -> AsyncIterator[Endless]:
+    endless = Endless()
+    async with await asyncio.start_server(endless.flood, "127.0.0.1", 0) as server:
+        endless.port = server.sockets[0].getsockname()[1]
+        yield endless
+
+
+class Endless:
+    """A server that never ends its answer, so that no timeout of the socket helps."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.arrived = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def flood(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.arrived.set()
+        with contextlib.suppress(OSError):
+            writer.write(b"\x30\x84\x7f\xff\xff\xff")  # a message of 2 GiB (X.690 section 8.1.3)
+            while True:
+                writer.write(bytes(10_000))
+                await writer.drain()
+        self.left.set()
+        writer.close()
+
+
+async def test_an_endless_answer_is_left_when_the_look_up_is_over(endless, monkeypatch):
+    monkeypatch.setattr(module, "MAX_ANSWER", 2**40)
+    made = source(ldap=f"ldap://127.0.0.1:{endless.port}", timeout=10)
+    looking = asyncio.create_task(made.find(Number("101")))
+    await endless.arrived.wait()
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    await asyncio.wait_for(endless.left.wait(), 20)
+    await made.stop()
+
+
+async def test_an_endless_answer_is_left_when_it_is_too_long(endless):
+    made = source(ldap=f"ldap://127.0.0.1:{endless.port}", timeout=10)
+    with pytest.raises(SourceError, match="its answer is longer than 1024 KiB"):
+        await made.find(Number("101"))
+    await asyncio.wait_for(endless.left.wait(), 20)
+    await made.stop()
