@@ -106,6 +106,8 @@ def read_toml(data: bytes, country: str = "", source: str = "") -> Index:
         contacts = _Contacts.model_validate(tomllib.loads(_decode(data).replace("\r\n", "\n")))
     except tomllib.TOMLDecodeError as error:
         raise ContactsError(f"not valid TOML: {error}") from None
+    except RecursionError:
+        raise ContactsError("not valid TOML: brackets in brackets in brackets, too deep") from None
     except ValidationError as error:
         raise ContactsError(_complaint(error)) from None
     index = Index(country)

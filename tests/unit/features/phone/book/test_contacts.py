@@ -146,6 +146,7 @@ def test_an_empty_toml_is_an_empty_list():
     ("text", "complaint"),
     [
         ("[[contact]\n", "not valid TOML: Expected ']]' at the end of an array declaration (at line 1, column 10)"),
+        ("a = " + "[" * 50_000, "not valid TOML: brackets in brackets in brackets, too deep"),
         ("[[contact]]\nnumbers = []\n", "contact 1: name: field required"),
         ('[[contact]]\nname = "A"\nnumbers = "1"\n', "contact 1: numbers: input should be a valid list"),
         (TOML + 'phone = "1"\n', "contact 2: phone: unknown key; known here: name, numbers, company, link, avatar"),
