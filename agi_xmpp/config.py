@@ -170,6 +170,8 @@ class AccountSettings(_PasswordSource):
         tls: ``starttls``, ``direct`` (XEP-0368) or ``none``. ``none`` is allowed towards loopback only. Of a component
             ``none`` (the default) or ``direct``.
         accept_unencrypted: of a component: allow ``tls = "none"`` towards another machine.
+        domain: of a component: the domain of the server's users, to be pinged instead of the component's own: ejabberd
+            with mod_privilege brings nothing back that a component sends to itself.
         ca_file: certificates to trust besides the system's; for a private CA.
         accept_any_certificate: no check at all. Whoever controls the network between then reads and writes everything.
         buddies: contacts to subscribe to at login, whose presence JABBER_STATUS knows.
@@ -198,6 +200,7 @@ class AccountSettings(_PasswordSource):
     port: Port | None = None
     tls: Literal["starttls", "direct", "none"] = "starttls"
     accept_unencrypted: bool = False
+    domain: Host | None = None
     ca_file: Path | None = None
     accept_any_certificate: bool = False
     buddies: list[str] = []
@@ -274,6 +277,8 @@ class AccountSettings(_PasswordSource):
             raise ValueError("port needs server: without server, the domain's SRV records say host and port")
         if self.is_component:
             self._check_component()
+        elif self.domain is not None:
+            raise ValueError('domain is for type = "component" only: a client\'s is in its jid')
         elif self.accept_unencrypted:
             raise ValueError('accept_unencrypted is for type = "component" only: a client always encrypts')
         elif self.tls == "none" and not is_loopback(self.server):

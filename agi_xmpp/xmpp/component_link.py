@@ -128,12 +128,14 @@ class ComponentStream(Stream):
 
     Args:
         own: our full JID: the sender of whatever names none.
+        server: whom to ping.
         logger: of the library.
     """
 
-    def __init__(self, own: Jid, logger: logging.Logger) -> None:
+    def __init__(self, own: Jid, server: Jid, logger: logging.Logger) -> None:
         super().__init__(to=outward(Jid("", own.domain)), base_logger=logger)
         self._own = outward(own)
+        self._server = outward(server)
         self._released = False
         #: Gets the id of the server's stream, or the error that it ended with.
         self.greeting = self.error_future()
@@ -145,8 +147,13 @@ class ComponentStream(Stream):
                 subscription = isinstance(obj, aioxmpp.Presence) and obj.type_ in _SUBSCRIPTIONS
                 obj.from_ = self._own.bare() if subscription else self._own  # RFC 6121 section 3.1.2
             if obj.to is None:  # the library's own ping, when the server is silent
-                obj.to = self._own.replace(localpart=None, resource=None)
+                obj.to = self._server
         super().send_xso(obj)
+
+    @property
+    def server(self) -> Any:
+        """Whom to ping."""
+        return self._server
 
     def release(self) -> None:
         """Let in what has come since the handshake.
@@ -177,6 +184,15 @@ class ComponentStream(Stream):
             self.greeting.set_result(self._processor.remote_id)
 
 
+def _server(own: Jid, settings: AccountSettings) -> Jid:
+    """Return whom to ping: the configured domain, or our own.
+
+    The server sends a ping to our own domain back to us, behind all that it had to say about earlier stanzas. So the
+    domain of its users need not be known.
+    """
+    return Jid("", settings.domain or own.domain)
+
+
 class ComponentConnector(Connector):
     """Gives the library a component's streams."""
 
@@ -188,7 +204,7 @@ class ComponentConnector(Connector):
         return [srv.Target(settings.server, settings.port or PORT, settings.tls == "direct")]
 
     def _new_stream(self, logger: logging.Logger) -> Stream:
-        return ComponentStream(self._jid, logger)
+        return ComponentStream(self._jid, _server(self._jid, self._settings), logger)
 
     def _new_bridge(self, stream: Stream) -> Bridge:
         return Bridge(stream, self._domain, _component_header)
@@ -236,7 +252,7 @@ class ComponentClient(aioxmpp.Client):  # type: ignore[misc]
     async def _bind(self) -> None:
         self._component_stream.release()  # the library takes stanzas from here on
         # The library takes the answer to its own ping for one of its server.
-        self.stream.local_jid = self._local_jid.replace(localpart=None, resource=None)
+        self.stream.local_jid = self._component_stream.server
 
 
 class ComponentLink(Link):
@@ -255,11 +271,8 @@ class ComponentLink(Link):
 
     @property
     def server(self) -> Jid:
-        """Our own domain: the server sends such a ping back to us, behind all that it had to say about earlier stanzas.
-
-        The domain that our server has for its users need not be known for it.
-        """
-        return Jid("", self.jid.domain)
+        """See `Link.server`."""
+        return _server(self.jid, self._settings)
 
     def _offer_services(self, client: Any) -> None:
         super()._offer_services(client)

@@ -72,6 +72,7 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"account": {"pbx": GOOD, "PBX": GOOD}}, ["differ in case only"]),
         ({"account": {"pbx": {**GOOD, "type": "bot"}}}, ["account.pbx.type", "'client' or 'component'"]),
         ({"account": {"pbx": {**GOOD, "accept_unencrypted": True}}}, ['for type = "component" only']),
+        ({"account": {"pbx": {**GOOD, "domain": "x.org"}}}, ["domain is for type"]),
         ({"account": {"pbx": {**COMPONENT, "jid": "a b.org"}}}, ["is not the address of a component such as"]),
         ({"account": {"pbx": {**COMPONENT, "jid": "a@"}}}, ["is not the address of a component such as"]),
         ({"account": {"pbx": {**COMPONENT, "tls": "starttls"}}}, ["no STARTTLS"]),

@@ -163,8 +163,9 @@ async def test_a_broken_connection_is_made_anew(server: FakeServer, how: str) ->
         await session.send_message("bob@fake.test", "still here")
 
 
+@pytest.mark.parametrize(("domain", "to"), [(None, "phone.fake.test"), ("fake.test", "fake.test")])
 async def test_a_server_that_is_there_is_not_taken_for_dead(
-    server: FakeServer, caplog: pytest.LogCaptureFixture
+    server: FakeServer, caplog: pytest.LogCaptureFixture, domain: str | None, to: str
 ) -> None:
     pings = 0
     enough = asyncio.Event()
@@ -172,13 +173,13 @@ async def test_a_server_that_is_there_is_not_taken_for_dead(
     async def answer(conversation: Conversation, iq: ET.Element) -> None:
         nonlocal pings
         pings += 1
-        assert (iq.get("from"), iq.get("to")) == ("agi@phone.fake.test/agi-xmpp", "phone.fake.test")
+        assert (iq.get("from"), iq.get("to")) == ("agi@phone.fake.test/agi-xmpp", to)
         conversation._answer_iq(iq, iq[0])
         if pings == 3:
             enough.set()
 
     server.answers[PING + "ping"] = answer
-    async with online(server, keepalive=0.05, keepalive_timeout=2) as session:
+    async with online(server, keepalive=0.05, keepalive_timeout=2, domain=domain) as session:
         await asyncio.wait_for(enough.wait(), 10)
         assert session.info().connects == 1
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
