@@ -60,7 +60,7 @@ class Service:
         self.path = path
         self._make_session = make_session
         self._started = time.time()
-        self.accounts = Accounts({name: make_session(name, account) for name, account in settings.account.items()})
+        self.accounts = Accounts({name: make_session(name, account) for name, account in _accounts(settings).items()})
         self._dispatcher = Dispatcher(self.accounts, VERBS, script_routes(settings.agi.script))
         self._agi = AgiServer(settings.agi, self._dispatcher)
         self._control = self._make_control(settings)
@@ -164,10 +164,11 @@ class Service:
         if new.phone is not None:
             Phones.check(new.phone)
         gone = [name for name in old.account if name not in new.account]
+        before = _accounts(old)
         fresh = {
             name: self._make_session(name, account)
-            for name, account in new.account.items()
-            if account != old.account.get(name)
+            for name, account in _accounts(new).items()
+            if account != before.get(name)
         }
         # What can be wrong with the new file has been found by now: from here on it is in force.
         self.settings = new
@@ -295,6 +296,17 @@ def notify(state: str) -> None:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
         connection.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
+def _accounts(settings: Settings) -> dict[str, AccountSettings]:
+    """Return the accounts; the one that serves phones asks for its users' presence where Asterisk shall know it."""
+    phone, accounts = settings.phone, dict(settings.account)
+    if phone is not None and (phone.presence_state or phone.pause_queues):
+        for name, account in settings.account.items():
+            if name.casefold() == phone.account.casefold():
+                buddies = list(dict.fromkeys([*account.buddies, *phone.user]))
+                accounts[name] = account.model_copy(update={"buddies": buddies})
+    return accounts
 
 
 def _plain(info: SessionInfo | AmiInfo) -> dict[str, Any]:

@@ -10,12 +10,27 @@ from xml.etree import ElementTree
 import pytest
 
 from agi_xmpp import __version__, cli
-from agi_xmpp.config import AccountSettings, AgiSettings, ControlSettings, LogSettings, RoomSettings, parse
+from agi_xmpp.config import (
+    AccountSettings,
+    AgiSettings,
+    AmiSettings,
+    BookSettings,
+    ControlSettings,
+    LogSettings,
+    PhoneSettings,
+    PhoneUser,
+    RoomSettings,
+    StateSettings,
+    parse,
+)
 from agi_xmpp.features import VERBS
+from agi_xmpp.features.phone.book.contacts import read_csv, read_toml
+from agi_xmpp.features.phone.command_set import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ADMIN = (ROOT / "docs/admin.md").read_text(encoding="utf-8")
+PHONE = (ROOT / "docs/phone.md").read_text(encoding="utf-8")
+ADMIN = "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("admin", "component", "phone"))
 DIALPLAN = (ROOT / "docs/dialplan.md").read_text(encoding="utf-8")
 
 
@@ -30,7 +45,26 @@ TOML = [
 
 @pytest.mark.parametrize("block", TOML)
 def test_configuration_samples_are_right(block):
-    parse(tomllib.loads(block), "sample")
+    data = tomllib.loads(block)
+    if "contact" in data:
+        read_toml(block.encode())
+        return
+    if "phone" in data:  # a sample may show a part of it alone
+        data["phone"] = {"account": "phone", "context": "internal", **data["phone"]}
+        data.setdefault("ami", {"username": "x", "password": "y"})
+        data.setdefault("account", {"phone": {"type": "component", "jid": "phone.example.org", "password": "y"}})
+    parse(data, "sample")
+
+
+@pytest.mark.parametrize("block", blocks(ROOT / "docs/phone.md", "csv"))
+def test_contact_lists_are_right(block):
+    read_csv(block.encode())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.node)
+def test_every_chat_word_is_documented(command):
+    for example, _means in command.examples:
+        assert f"`{example}`" in PHONE, example
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -54,18 +88,24 @@ def test_links_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("settings", [AccountSettings, AgiSettings, ControlSettings, LogSettings, RoomSettings])
+SECTIONS = [
+    *(AccountSettings, AgiSettings, AmiSettings, BookSettings, ControlSettings, LogSettings, PhoneSettings, PhoneUser),
+    *(RoomSettings, StateSettings),
+]
+
+
+@pytest.mark.parametrize("settings", SECTIONS)
 def test_every_key_is_documented(settings):
     for key in settings.model_fields:
         assert re.search(rf"`(\[\[agi\.)?{key}\b", ADMIN), key
 
 
 def test_defaults_in_the_tables_are_the_defaults():
-    shown = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", ADMIN, flags=re.M))
-    fields = {**AgiSettings.model_fields, **AccountSettings.model_fields, **RoomSettings.model_fields}
-    assert len(shown) > 10
-    for key, text in shown.items():
-        assert tomllib.loads(f"x = {text}")["x"] == fields[key].default, key
+    shown = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", ADMIN, flags=re.M)
+    assert len(shown) > 30
+    for key, text in shown:
+        defaults = [section.model_fields[key].default for section in SECTIONS if key in section.model_fields]
+        assert tomllib.loads(f"x = {text}")["x"] in defaults, key
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

@@ -22,6 +22,7 @@ from agi_xmpp.features.asking import Asking
 from agi_xmpp.features.phone.actions import Actions
 from agi_xmpp.features.phone.availability import Availability
 from agi_xmpp.features.phone.book.lookup import Book
+from agi_xmpp.features.phone.callers import Callers
 from agi_xmpp.features.phone.command_set import Switchboard
 from agi_xmpp.features.phone.commands import PhoneCommands
 from agi_xmpp.features.phone.events import Announcer
@@ -69,9 +70,11 @@ class Phones:
         self._devices = Devices(lambda device: bool(self._owner_of(device)))
         self._book = Book(settings.book)
         self._actions = Actions(self.people, settings, ami, self._calls, self._apply)
-        lookup = None if self._book.is_empty else self._book.lookup
-        self._teller = Teller(Announcer(store.table("announced")), self._send, self._can_send, lookup)
         self._notes = Notes(session, self.people, self._book.lookup, store.table("notes"))
+        self._callers = Callers(ami, None if self._book.is_empty else self._book.lookup)
+        self._teller = Teller(
+            Announcer(store.table("announced")), self._callers, self._send, self._can_send, self._tell_others
+        )
         self._availability = Availability(
             self.people,
             settings,
@@ -85,7 +88,7 @@ class Phones:
         self._board = Switchboard(
             self.people,
             self._actions,
-            self._calls.of,
+            lambda owner: [self._callers.seen(call) for call in self._calls.of(owner)],
             self._devices.state,
             self._notes,
             self._availability,
@@ -155,7 +158,7 @@ class Phones:
                     "held": call.held,
                     "since": wall - (now - (call.began if call.answered is None else call.answered)),
                 }
-                for call in self._calls.all()
+                for call in map(self._callers.seen, self._calls.all())
             ],
             "problems": [self._problem] if self._problem else [],
         }
@@ -241,14 +244,17 @@ class Phones:
         for change in changes:
             call = change.call
             log.debug("%s: %s", call.owner, change)
-            self._watch.add(call.owner, _words(change))
             self._teller.call_changed(change)
-            self._notes.call_changed(change)
             self._availability.call_changed(change)
             self._show(call.owner)
             if isinstance(change, Ended) and (person := self._person(call.owner)):
                 self._watches.look(person)
         self._set_tick()
+
+    def _tell_others(self, change: Change) -> None:
+        """Take a change as the owner of the call may see it."""
+        self._watch.add(change.call.owner, _words(change))
+        self._notes.call_changed(change)
 
     def _show(self, owner: str) -> None:
         """Show to others whether somebody is on the phone."""

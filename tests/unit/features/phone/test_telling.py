@@ -1,4 +1,4 @@
-"""In order for everybody, with names from the phone book, and nobody waits for somebody else's look-up."""
+"""In order for everybody, and nobody waits for what has to be found out about somebody else's call."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agi_xmpp.ami.calls import Answered, Dialled, Ended, How, Party, Phase, Rang, Restored
+from agi_xmpp.ami.calls import Answered, Change, Dialled, Ended, How, Party, Phase, Rang, Restored
 from agi_xmpp.features.phone.book.model import Entry
+from agi_xmpp.features.phone.callers import Callers
 from agi_xmpp.features.phone.events import Announcer
 from agi_xmpp.features.phone.telling import Teller
 from agi_xmpp.xmpp.phone_model import PhoneEvent
+from tests.unit.features.phone.fakes import FakeAmi
 from tests.unit.features.phone.house import BOB, CAROL, call
 
 
@@ -25,7 +27,10 @@ class Desk:
         self._answers: dict[str, asyncio.Future[Entry | None]] = {}
         self._changed = asyncio.Event()
         self.online = True
-        self.teller = Teller(Announcer(self.announced), self._send, lambda: self.online, self._lookup)
+        self.others: list[Change] = []
+        self.ami = FakeAmi(Getvar={"Value": "allowed_not_screened"})
+        callers = Callers(self.ami, self._lookup)  # type: ignore[arg-type]
+        self.teller = Teller(Announcer(self.announced), callers, self._send, lambda: self.online, self.others.append)
 
     def _send(self, owner: str, event: PhoneEvent) -> None:
         self.sent.append((owner, event))
@@ -115,8 +120,9 @@ async def test_settling_waits_for_what_is_still_to_be_told(desk):
     desk.teller.settle()
     assert desk.short() == []
     desk.says("101", None)
-    await desk.sends(1)
-    await desk.teller.stop()
+    async with asyncio.timeout(5):
+        while len(desk.others) < 2:
+            await asyncio.sleep(0)
     assert desk.short() == ["RING"], "c-0 goes on, so its ON_PHONE stands"
 
 
@@ -126,12 +132,22 @@ async def test_settling_ends_what_is_no_more(desk):
     assert [(event.type.value, event.call_id) for _to, event in desk.sent] == [("HANG_UP", "c-0")]
 
 
-async def test_stopping_tells_what_waits(desk):
+async def test_others_are_told_in_the_same_order(desk):
+    desk.says("101", Entry("Ann"))
     desk.teller.call_changed(Rang(RINGING))
     desk.teller.call_changed(Answered(TALKING))
-    await asyncio.sleep(0)
-    await desk.teller.stop()
-    assert desk.short() == ["RING", "ON_PHONE"]
+    await desk.sends(2)
+    assert [(type(change), change.call.party.name) for change in desk.others] == [(Rang, "Ann"), (Answered, "Ann")]
+
+
+async def test_whoever_withholds_their_number_is_nobody(desk):
+    desk.ami.answers["Getvar"] = {"Value": "prohib_passed_screen"}
+    desk.teller.call_changed(Rang(RINGING))
+    desk.teller.call_changed(Answered(TALKING))
+    assert await desk.sends(2) == ["RING", "ON_PHONE"]
+    assert [(event.caller_id, event.caller_name) for _to, event in desk.sent] == [("", ""), ("", "")]
+    assert [change.call.party for change in desk.others] == [Party(), Party()]
+    assert desk.asked == []
 
 
 async def test_what_happens_without_a_session_is_made_up_for_afterwards(desk):
@@ -163,10 +179,3 @@ async def test_a_call_of_which_nothing_could_be_told_is_not_told_later(desk):
     assert desk.short() == []
     desk.teller.call_changed(Ended(TALKING, How.TALKED))
     assert desk.short() == []
-
-
-async def test_without_a_phone_book_nothing_waits():
-    sent: list[str] = []
-    teller = Teller(Announcer({}), lambda _to, event: sent.append(event.type.value), lambda: True, None)
-    teller.call_changed(Rang(RINGING))
-    assert sent == ["RING"]
