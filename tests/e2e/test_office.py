@@ -28,7 +28,8 @@ MODES = ["prosody-component", "prosody-client", "ejabberd-component"]
 @pytest.fixture
 def server_and_mode(request: pytest.FixtureRequest) -> tuple[XmppServer, Mode]:
     name, _, mode = getattr(request, "param", MODES[0]).partition("-")
-    return request.getfixturevalue(name), mode
+    server: XmppServer = request.getfixturevalue(name)
+    return server, "component" if mode == "component" else "client"
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from agi_xmpp.xmpp.model import Show
-from agi_xmpp.xmpp.session import ClientSession
+from agi_xmpp.xmpp.session import BaseSession
 from tests.e2e.sessions import Login, online, settings
 from tests.testbed.client import Buddy
 from tests.testbed.xmpp import Accounts
 
 
-async def until_seen(session: ClientSession, jid: str, show: Show, resource: str | None = None) -> None:
+async def until_seen(session: BaseSession, jid: str, show: Show, resource: str | None = None) -> None:
     """Wait until the session sees somebody so."""
     async with asyncio.timeout(10):
         while True:
@@ -24,7 +24,7 @@ async def until_seen(session: ClientSession, jid: str, show: Show, resource: str
             await news.wait()
 
 
-async def become_buddies(session: ClientSession, bob: Login, accounts: Accounts) -> None:
+async def become_buddies(session: BaseSession, bob: Login, accounts: Accounts) -> None:
     """Let the session see bob once: from then on the server remembers."""
     async with Buddy.online(accounts.server, bob.jid, bob.password):
         await until_seen(session, bob.jid, Show.ONLINE)

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from pydantic import BaseModel
 
 from agi_xmpp import __version__, cli
 from agi_xmpp.config import (
@@ -88,7 +89,7 @@ def test_links_lead_somewhere(path):
         assert (path.parent / target).exists(), target
 
 
-SECTIONS = [
+SECTIONS: list[type[BaseModel]] = [
     *(AccountSettings, AgiSettings, AmiSettings, BookSettings, ControlSettings, LogSettings, PhoneSettings, PhoneUser),
     *(RoomSettings, StateSettings),
 ]

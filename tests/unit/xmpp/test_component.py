@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from agi_xmpp import pace
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadJid
 from agi_xmpp.xmpp import component as component_module
 from agi_xmpp.xmpp.component import ComponentSession, make_session
+from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Guest, IncomingMessage, Show
 from agi_xmpp.xmpp.session import ClientSession
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, FakeServer
@@ -82,7 +84,7 @@ SUBSCRIBE = ("subscribe", OURS, BOB)
 
 def test_each_type_of_account_has_its_session() -> None:
     assert isinstance(make_session("main", settings(None)), ComponentSession)
-    client = AccountSettings(jid="agi@fake.test", password=PASSWORD)
+    client = AccountSettings(jid="agi@fake.test", password=SecretStr(PASSWORD))
     assert isinstance(make_session("main", client), ClientSession)
     with pytest.raises(BadJid):
         make_session("main", settings(None, jid='a"b@fake.test'))
@@ -130,7 +132,7 @@ async def test_requests_to_see_our_presence(
     server: FakeServer, policy: str, who: str, granted: bool, address: str
 ) -> None:
     async with online(server, subscriptions=policy, buddies=[]) as session:
-        session._buddies = [component_module.parse(BOB)]
+        session._buddies = [parse(BOB)]
         server.conversation.send(presence(who, "subscribe", address))
         assert await next_presence(server) == ("subscribed" if granted else "unsubscribed", address, who)
         if granted:
@@ -150,7 +152,7 @@ async def test_who_takes_it_back_is_told_no_more(server: FakeServer) -> None:
     async with online(server, subscriptions="accept", buddies=[]) as session:
         server.conversation.send(presence(EVE, "subscribe"))
         await signed_in(server, ("subscribed", OURS, EVE), ("", FULL, EVE))
-        assert session._presence.may_see_us(component_module.parse(EVE))
+        assert session._presence.may_see_us(parse(EVE))
         server.conversation.send(presence(EVE, "unsubscribe"))
         await signed_in(server, ("unsubscribed", OURS, EVE), ("unavailable", FULL, EVE))
         assert (await session.presence(EVE)).show is Show.NOT_IN_ROSTER

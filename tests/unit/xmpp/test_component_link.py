@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
+from pydantic import SecretStr
 
 from agi_xmpp import pace
 from agi_xmpp.config import AccountSettings
@@ -36,7 +37,9 @@ async def server() -> AsyncIterator[FakeServer]:
 
 
 def settings(server: FakeServer, **changes: Any) -> AccountSettings:
-    quick = {name: changes.pop(name) for name in ("login_retry", "keepalive", "keepalive_timeout") if name in changes}
+    quick: dict[str, Any] = {
+        name: changes.pop(name) for name in ("login_retry", "keepalive", "keepalive_timeout") if name in changes
+    }
     values: dict[str, Any] = {
         "type": "component",
         "jid": "agi@phone.fake.test",
@@ -278,7 +281,7 @@ async def test_the_namespace_on_the_wire_is_the_component_s() -> None:
     session = ComponentSession(
         "main",
         AccountSettings(
-            type="component", jid="phone.fake.test", password="x", port=listener.sockets[0].getsockname()[1]
+            type="component", jid="phone.fake.test", password=SecretStr("x"), port=listener.sockets[0].getsockname()[1]
         ),
     )
     await session.start()

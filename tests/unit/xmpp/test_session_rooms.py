@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged
-from agi_xmpp.xmpp.session import ClientSession
+from agi_xmpp.xmpp.session import BaseSession
 from tests.unit.xmpp.fake import CLIENT, FakeServer
 from tests.unit.xmpp.test_session import online, say
 
@@ -31,7 +31,7 @@ def show(server: FakeServer, who: str, kind: str = "", status: int | None = None
 
 
 @contextlib.asynccontextmanager
-async def in_room(server: FakeServer) -> AsyncIterator[ClientSession]:
+async def in_room(server: FakeServer) -> AsyncIterator[BaseSession]:
     """A session that is in the room, with bob and eve."""
     async with online(server) as session:
         joining = asyncio.create_task(session.join_room(ROOM))

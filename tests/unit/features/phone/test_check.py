@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import NotConnected
@@ -11,8 +12,8 @@ from agi_xmpp.features.phone.check import check_phones
 from agi_xmpp.xmpp.model import Jid, Service
 from tests.unit.features.phone.house import settings
 
-COMPONENT = AccountSettings(type="component", jid="asterisk@phone.x.org", password="s")
-LOGIN = AccountSettings(jid="bot@x.org/asterisk", password="s")
+COMPONENT = AccountSettings(type="component", jid="asterisk@phone.x.org", password=SecretStr("s"))
+LOGIN = AccountSettings(jid="bot@x.org/asterisk", password=SecretStr("s"))
 ROOMS = Service(Jid("", "rooms.x.org"), "Chat rooms")
 
 
@@ -64,7 +65,7 @@ async def test_another_service_of_that_name():
 
 
 async def test_a_login_without_a_resource():
-    well, lines, _asked = await report(AccountSettings(jid="bot@x.org", password="s"))
+    well, lines, _asked = await report(AccountSettings(jid="bot@x.org", password=SecretStr("s")))
     assert not well
     assert "needs a resource in its jid, such as bot@x.org/asterisk" in lines[0]
 

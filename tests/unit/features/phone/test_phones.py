@@ -116,8 +116,10 @@ class House:
     def told(self) -> list[str]:
         return [f"{to.local} {event.type}" for to, event in self.port.events]
 
-    def state(self, who: str) -> ContactState | None:
-        return self.phones.contact(who)
+    def state(self, who: str) -> ContactState:
+        state = self.phones.contact(who)
+        assert state is not None
+        return state
 
 
 def channel(event: str, uniqueid: str, device: str, state: str, **more: str) -> Message:
@@ -200,7 +202,7 @@ async def test_what_the_contact_shows(house):
     guest = house.session.guest(house.phones._make_commands)
     guest.presence_changed(BOB, Presence(Show.DND))
     assert house.state("bob") == ContactState(Show.DND, "Do not disturb", device=device)
-    assert house.state("nobody") is None
+    assert house.phones.contact("nobody") is None
 
 
 async def test_one_phone_of_two_in_reach_is_enough(house):
@@ -214,7 +216,7 @@ async def test_one_phone_of_two_in_reach_is_enough(house):
 async def test_without_contacts_there_are_none(store):
     house = House(store, contacts=False)
     assert house.phones.contacts() == []
-    assert house.state("bob") is None
+    assert house.phones.contact("bob") is None
 
 
 async def test_the_contacts_are_the_users(house):
