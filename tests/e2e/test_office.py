@@ -376,6 +376,73 @@ class TestActions:
         assert (kind, condition) == ("wait", "remote-server-timeout")
 
 
+class TestWhatOthersSee:
+    @pytest.mark.parametrize("server_and_mode", ["prosody-component", "ejabberd-component"], indirect=True)
+    async def test_a_phone_contact(self, office: Office) -> None:
+        alice, bob = await office.phones("101", "102")
+        carol = office["carol"].buddy
+        contact = f"{office['alice'].jid.partition('@')[0]}@{office.jid}"
+        carol.subscribe(contact)
+        await carol.sees(lambda seen: seen.type == "subscribed" and seen.sender == contact)
+        await carol.sees(lambda seen: seen.sender == f"{contact}/PJSIP-101" and seen.show == "")
+        await connect(office, alice, bob)
+        away = await carol.sees(lambda seen: seen.sender.startswith(contact) and seen.show == "away")
+        assert away.status == "On the phone"
+        assert ET.fromstring(away.xml).find(f"{{{NAMESPACE}}}phone-status").get("status") == "ON_PHONE"  # type: ignore[union-attr]
+        await alice.hangup()
+        await carol.sees(lambda seen: seen.sender.startswith(contact) and seen.show == "" and seen.type == "")
+        office["alice"].buddy.say(office.jid, "dnd on")
+        await carol.sees(lambda seen: seen.sender.startswith(contact) and seen.show == "dnd")
+        await alice.stop()
+        office["alice"].buddy.say(office.jid, "dnd off")
+        await carol.sees(lambda seen: seen.sender.startswith(contact) and seen.show == "xa")
+
+    async def test_a_stranger_sees_no_phone_contact(self, office: Office) -> None:
+        stranger = await office.accounts("stranger")
+        contact = f"{office['alice'].jid.partition('@')[0]}@{office.jid}"
+        async with Buddy.online(office.server, stranger.jid, stranger.password) as zoe:
+            zoe.subscribe(contact)
+            await zoe.sees(lambda seen: seen.type == "unsubscribed" and seen.sender == contact)
+
+    async def test_names_of_the_phone_book(self, exchange: Exchange, prosody: XmppServer, tmp_path: Path) -> None:
+        contacts = tmp_path / "contacts.csv"
+        contacts.write_text(
+            "name;number;company;link\nJörg Müller;030 1234567;ACME;https://crm.test/7\n", encoding="utf-8"
+        )
+        book = {"country": "DE", "files": [str(contacts)]}
+        users = {"bob": {"notes": True}}
+        async with open_office(exchange, prosody, "component", tmp_path, phone={"book": book}, users=users) as office:
+            alice, bob = await office.phones("101", "102")
+            await alice.call("680")  # which calls Bob with +49301234567
+            await office.after(alice="dialling", bob="ringing")
+            assert office["bob"].events[0].caller_id == "+49301234567"
+            assert office["bob"].events[0].caller_name == "Jörg Müller, ACME (+49301234567)"
+            note = await office["bob"].buddy.hears(lambda message: "is calling you" in message.body)
+            assert "Jörg Müller" in note.body
+            assert "https://crm.test/7" in note.xml
+            await bob.answer()
+            await office.after(alice="talking", bob="talking")
+            await alice.hangup()
+            await office.after()
+
+    async def test_a_withheld_number_is_shown_to_nobody(
+        self, exchange: Exchange, prosody: XmppServer, tmp_path: Path
+    ) -> None:
+        async with open_office(exchange, prosody, "component", tmp_path, users={"bob": {"notes": True}}) as office:
+            alice, bob = await office.phones("101", "102")
+            await alice.call("681")
+            assert (await bob.rings()).number == "anonymous"
+            await office.after(alice="dialling", bob="ringing")
+            note = await office["bob"].buddy.hears(lambda message: "is calling you" in message.body)
+            assert "101" not in note.body
+            assert "Alice" not in note.body
+            office["bob"].buddy.say(office.jid, "calls")
+            assert "Alice" not in (await office["bob"].buddy.hears(lambda message: "#1" in message.body)).body
+            await alice.hangup()
+            await office.after()
+            assert {(event.caller_id, event.caller_name) for event in office["bob"].events} == {("", "")}
+
+
 class TestBreaks:
     @everywhere
     async def test_the_service_is_killed_in_mid_call_and_comes_back_before_its_end(self, office: Office) -> None:
