@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import shutil
-import signal
 from collections.abc import Sequence
 
+from agi_xmpp import program
 from agi_xmpp.errors import ConfigError
 from agi_xmpp.features.phone.book.model import Entry, SourceError, entry
 from agi_xmpp.features.phone.book.number import Number
@@ -18,10 +15,6 @@ from agi_xmpp.features.phone.book.number import Number
 MAX_RUNNING = 4
 #: Bytes of its answer: four fields, and what else its JSON has.
 MAX_ANSWER = 64 * 1024
-#: Bytes of its complaints that are read; the last line of them goes into the log.
-MAX_COMPLAINTS = 4096
-#: Characters of that line.
-MAX_COMPLAINT = 200
 
 _FIELDS = ("name", "company", "link", "avatar")
 
@@ -42,10 +35,10 @@ class CommandSource:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        program = shutil.which(words[0])
-        if program is None:
+        path = program.find(words[0])
+        if path is None:
             raise ConfigError(f"phone.book.command: no program {words[0]!r}")
-        self._words = [program, *words[1:]]
+        self._words = [path, *words[1:]]
         self._name = words[0]
         self._turns = asyncio.Semaphore(MAX_RUNNING)
 
@@ -57,7 +50,10 @@ class CommandSource:
     async def find(self, number: Number) -> Entry | None:
         """Ask the program; SourceError if it fails. Being cancelled kills it with its children."""
         async with self._turns:
-            answer = await self._run(number.best)
+            try:
+                answer = await program.run([*self._words, number.best], limit=MAX_ANSWER)
+            except program.ProgramError as error:
+                raise SourceError(f"{self.name} {error}") from None
         if not answer.strip():
             return None
         try:
@@ -79,91 +75,3 @@ class CommandSource:
             if not isinstance(value, str):
                 raise SourceError(f"{self.name} printed {key} that is not a text")
         return entry(**fields, source=self.name)
-
-    async def _run(self, number: str) -> bytes:
-        transport, run = await self._start(number)
-        try:
-            await run.over
-        except _TooMuch:
-            raise SourceError(f"{self.name} printed more than {MAX_ANSWER // 1024} KiB") from None
-        finally:
-            await _end(transport, run)
-        code = transport.get_returncode()
-        if code:
-            ending = f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
-            raise SourceError(f"{self.name} {ending}" + (f": {run.complaint}" if run.complaint else ""))
-        return bytes(run.answer)
-
-    async def _start(self, number: str) -> tuple[asyncio.SubprocessTransport, _Run]:
-        # The administrator's own command, as a list of words: no shell. The number is safe (see above). The session of
-        # its own lets its children be killed with it.
-        starting = asyncio.ensure_future(
-            asyncio.get_running_loop().subprocess_exec(
-                _Run, *self._words, number, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-            )
-        )
-        try:
-            return await asyncio.shield(starting)
-        except OSError as error:
-            raise SourceError(f"{self.name}: {error.strerror}") from None
-        except asyncio.CancelledError:
-            # asyncio itself would end the program here, but not the children that it may have already.
-            with contextlib.suppress(OSError):
-                await _end(*await starting)
-            raise
-
-
-class _TooMuch(Exception):
-    """The answer is longer than `MAX_ANSWER`."""
-
-
-class _Run(asyncio.SubprocessProtocol):
-    """One run of the program.
-
-    Attributes:
-        over: done when it and all who have its pipes have ended; fails with `_TooMuch` as soon as that is so.
-        complete: they have ended.
-        exited: done when the program itself has.
-        answer: what it has printed.
-    """
-
-    def __init__(self) -> None:
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.complete = False
-        self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.answer = bytearray()
-        self._complaints = b""
-
-    @property
-    def complaint(self) -> str:
-        """The last line that it wrote to stderr, as far as it can be shown."""
-        lines = self._complaints.decode(errors="replace").splitlines() or [""]
-        return "".join(character for character in lines[-1] if character.isprintable())[:MAX_COMPLAINT]
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Take what it prints (asyncio)."""
-        if fd != 1:
-            self._complaints = (self._complaints + data)[-MAX_COMPLAINTS:]
-        elif len(self.answer) + len(data) <= MAX_ANSWER:
-            self.answer += data
-        elif not self.over.done():
-            self.over.set_exception(_TooMuch())
-
-    def process_exited(self) -> None:
-        """Note that the program has ended (asyncio)."""
-        self.exited.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Note that it has ended, and all its pipes (asyncio)."""
-        self.complete = True
-        if not self.over.done():
-            self.over.set_result(None)
-
-
-async def _end(transport: asyncio.SubprocessTransport, run: _Run) -> None:
-    """End a program with its children, unless all has ended already."""
-    if not run.complete:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(transport.get_pid(), signal.SIGKILL)
-        await asyncio.shield(run.exited)  # at once: a kill cannot be refused
-    transport.close()
