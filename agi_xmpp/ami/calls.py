@@ -222,7 +222,7 @@ class Calls:
         self._clock = clock
         self._now = 0  # counts events: what came after what
         self._legs: dict[str, _Leg] = {}  # by Uniqueid
-        self._calls: dict[tuple[str, str], _Live] = {}  # by owner and id
+        self._calls: dict[str, dict[str, _Live]] = {}  # by owner and id
         self._latest: dict[tuple[str, str], _Live] = {}  # by owner and first Linkedid
         self._clicks: dict[str, _Live] = {}  # by ChannelId: clicks to dial, from before their channel to their end
         self._talks: dict[str, _Talk] = {}  # by current Linkedid
@@ -238,19 +238,25 @@ class Calls:
 
     def all(self) -> list[Call]:
         """Return all calls, oldest first. A click to dial counts from the moment on when its phone is called."""
-        return [call.shown() for call in self._calls.values() if call.legs]
+        calls = [call.shown() for call in self._live() if call.legs]
+        return sorted(calls, key=lambda call: call.began)
 
     def of(self, owner: str) -> list[Call]:
-        """Return the calls of one person, oldest first."""
-        return [call for call in self.all() if call.owner == owner]
+        """Return the calls of one person, oldest first. What others do costs nothing here."""
+        calls = [call.shown() for call in self._calls.get(owner, {}).values() if call.legs]
+        return sorted(calls, key=lambda call: call.began)
 
     def find(self, call_id: str, owner: str) -> Call | None:
         """Return that call of that person; None if there is none now."""
-        return next((call for call in self.of(owner) if call.id == call_id), None)
+        call = self._calls.get(owner, {}).get(call_id)
+        return call.shown() if call is not None and call.legs else None
 
     def is_busy(self, owner: str) -> bool:
         """Return True if the person talks: one of their calls has been answered and is not over."""
-        return any(call.phase is Phase.TALKING for call in self.of(owner))
+        return any(call.phase is Phase.TALKING and call.legs for call in self._calls.get(owner, {}).values())
+
+    def _live(self) -> list[_Live]:
+        return [call for calls in self._calls.values() for call in calls.values()]
 
     # Clicks to dial
 
@@ -327,7 +333,7 @@ class Calls:
     def lose(self) -> list[Change]:
         """Give up everything: Asterisk has been out of sight for too long. Each call is `How.LOST`."""
         self._buffer = None
-        for call in list(self._calls.values()):
+        for call in self._live():
             self._end(call, How.LOST)
         self._locals.clear()
         return self._take_changes()
@@ -347,13 +353,14 @@ class Calls:
                 self._drop(leg, 0, How.TALKED if leg.call.answered is not None else How.LOST)
         names = {_local(item["Channel"]) for item in statuses}
         self._locals = {name: local for name, local in self._locals.items() if name in names}
-        known = set(self._calls.values())
+        known = set(self._live())
         for item in statuses:
             if item["Uniqueid"] not in begun:
                 self._take_over(item, known, sizes)
-        for call in self._calls.values():
+        items = {item["Uniqueid"]: item for item in statuses}
+        for call in self._live():
             if call not in known:
-                self._restore(call, statuses)
+                self._restore(call, items)
         return self._take_changes()
 
     def _take_over(self, item: Message, known: set[_Live], sizes: Mapping[str, int]) -> None:
@@ -382,19 +389,23 @@ class Calls:
             self._answer(call)
         self._new_connected_line(item)
 
-    def _restore(self, call: _Live, statuses: Sequence[Message]) -> None:
-        """A call that we did not see begin: when it was answered is not known, so the beginning must do."""
+    def _restore(self, call: _Live, items: Mapping[str, Message]) -> None:
+        """A call that we did not see begin: when it was answered is not known, so the beginning must do.
+
+        Args:
+            call: the call.
+            items: of action Status, by Uniqueid.
+        """
         leg = call.main()
         if leg is None:
             return
-        item = next(item for item in statuses if item["Uniqueid"] == leg.uid)
-        call.party = _party(item, "ConnectedLine") or call.party
+        call.party = _party(items[leg.uid], "ConnectedLine") or call.party
         if leg.up:
             call.phase, call.answered = Phase.TALKING, call.began
         elif call.incoming:
             call.phase = Phase.RINGING
-            first = (item["Channel"] for item in statuses if item["Uniqueid"] == call.linkedid not in call.legs)
-            call.source = next((channel for channel in first if not _local(channel)), "")
+            first = items.get(call.linkedid, {}).get("Channel", "")
+            call.source = "" if call.linkedid in call.legs or _local(first) else first
         else:
             call.phase, call.dialled = Phase.DIALLING, True
         self._tell(call, Restored)
@@ -622,8 +633,7 @@ class Calls:
         call = self._latest.get((owner, linkedid))
         # Who talks already is called anew: by a transfer back, or by a transfer from one phone of theirs to another.
         if call is None or call.phase is Phase.TALKING:
-            times = self._begun.get((owner, linkedid), 0)
-            call_id = f"c-{linkedid}-{times + 1}" if times else f"c-{linkedid}"
+            call_id = self._new_id(owner, linkedid)
             call = _Live(call_id, owner, linkedid, incoming=not outgoing, clicked=False, began=self._clock())
             self._begin(call)
             if outgoing:
@@ -708,9 +718,16 @@ class Calls:
         local = self._locals.get(name)
         return local.caller if local is not None else ""
 
+    def _new_id(self, owner: str, linkedid: str) -> str:
+        times = self._begun.get((owner, linkedid), 0)
+        # A call that has lasted for so long that its beginning is forgotten has its id all the same.
+        while (call_id := f"c-{linkedid}-{times + 1}" if times else f"c-{linkedid}") in self._calls.get(owner, {}):
+            times += 1
+        return call_id
+
     def _begin(self, call: _Live) -> None:
         key = (call.owner, call.linkedid)
-        self._calls[call.owner, call.id] = self._latest[key] = call
+        self._calls.setdefault(call.owner, {})[call.id] = self._latest[key] = call
         self._begun[key] = self._begun.pop(key, 0) + 1
         if len(self._begun) > PAST:
             self._begun.popitem(last=False)
@@ -725,7 +742,9 @@ class Calls:
         last = call.shown()
         for leg in list(call.legs.values()):
             self._remove(leg)
-        del self._calls[call.owner, call.id]
+        del self._calls[call.owner][call.id]
+        if not self._calls[call.owner]:
+            del self._calls[call.owner]
         key = (call.owner, call.linkedid)
         if self._latest.get(key) is call:
             del self._latest[key]

@@ -27,6 +27,7 @@ from agi_xmpp.ami.calls import (
     Rang,
     Restored,
     Updated,
+    _Live,
     device_of,
 )
 from tests.unit.ami.pbx import Channel, Event, Pbx
@@ -979,6 +980,36 @@ def test_the_memory_of_ended_calls_is_limited(desk):
     desk.feed(events + desk.pbx.hangup(channel))
     desk.feed([new])
     assert [call.id for call in desk.calls.all()] == [f"c-{first.uid}"]
+
+
+def test_a_call_that_outlives_the_memory_of_its_beginning_keeps_its_id(desk):
+    caller, callee = desk.talk("PJSIP/102", "PJSIP/101")
+    for _ in range(PAST):
+        other, events = desk.pbx.calls("PJSIP/104", "630")
+        for event in (*events, *desk.pbx.hangup(other)):
+            desk.calls.feed(event)
+    mobile, events = desk.pbx.dials(caller, "PJSIP/201")
+    assert kinds(desk.feed(events), "alice") == [Rang]
+    assert len({call.id for call in desk.calls.of("alice")}) == 2
+    ended = desk.feed([*desk.pbx.hangup(callee), *desk.pbx.hangup(mobile), *desk.pbx.hangup(caller)])
+    assert len(kinds(ended, "alice")) == 2
+    assert is_empty(desk.calls)
+
+
+def test_who_asks_for_one_persons_calls_does_not_look_at_all(monkeypatch):
+    people = {f"PJSIP/{number}": f"user{number}" for number in range(100)}
+    desk = Desk(people)
+    for device in people:
+        channel, events = desk.pbx.calls(device, "630")
+        for event in (*events, *desk.pbx.up(channel)):
+            desk.calls.feed(event)
+    looks = []
+    shown = _Live.shown
+    monkeypatch.setattr(_Live, "shown", lambda call: looks.append(call) or shown(call))
+    assert desk.calls.is_busy("user7")
+    assert [call.owner for call in desk.calls.of("user7")] == ["user7"]
+    assert desk.calls.find(desk.calls.of("user7")[0].id, "user7") is not None
+    assert len(looks) <= 3
 
 
 # Random calls
