@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agi_xmpp.errors import Bounced
@@ -103,12 +103,14 @@ class Extras:
         replaces: the id of the message to the same contact that it corrects (XEP-0308), or "".
         expects_answer: what comes back in its thread is for `Session.receive_message`.
         link: an address that belongs to it (XEP-0066), or "".
+        markable: ask to be told when a client has shown it (XEP-0333); `Session.seen` waits for that.
     """
 
     buttons: tuple[Button, ...] = ()
     replaces: str = ""
     expects_answer: bool = True
     link: str = ""
+    markable: bool = False
 
 
 #: Nothing besides the text.
@@ -237,6 +239,23 @@ class Show(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Caps:
+    """What a presence says of its client's capabilities (XEP-0115).
+
+    Attributes:
+        hash: the name of the hash function, such as ``sha-1``; "" in the old form, before version 1.4.
+        node: whose software it is.
+        version: the hash; in the old form, the software's version.
+        extensions: words of the old form, such as ``voice-v1``.
+    """
+
+    hash: str
+    node: str
+    version: str
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Presence:
     """The presence of one resource, or of a contact without any.
 
@@ -245,12 +264,24 @@ class Presence:
         status: the contact's own words, or "".
         resource: the resource that the values belong to, or "".
         priority: RFC 6121 section 4.7.2.3, -128 to 127.
+        caps: what its client says of its capabilities, if it does.
     """
 
     show: Show
     status: str = ""
     resource: str = ""
     priority: int = 0
+    caps: Caps | None = field(default=None, compare=False)
+
+
+class PresenceShare(Protocol):
+    """Somebody to whom we show ourselves for a moment, so that they show themselves (XEP-0276)."""
+
+    async def presence(self, timeout: float) -> Presence:
+        """Return what they show as soon as they do; `Show.OFFLINE` if they have not within ``timeout`` seconds."""
+
+    def end(self) -> None:
+        """Hide again, unless another call still needs it, and forget what was learnt. More than once does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +442,33 @@ class Session(Protocol):
             Bounced: the message came back.
         """
 
+    async def seen(self, message_id: str, timeout: float) -> None:
+        """Wait until a client of the addressee has shown a message (XEP-0333), or a later one of its thread.
+
+        Args:
+            message_id: of a message that was sent with ``Extras(markable=True)``.
+            timeout: seconds.
+
+        Raises:
+            NotAcknowledged: no client has said so within ``timeout``.
+            Bounced: the message came back.
+        """
+
+    async def send_headline(self, to: str, subject: str, body: str, *, timeout: float = 10.0) -> str:
+        """Send a headline and return its id once the server has acknowledged it.
+
+        Every client of the addressee that is there gets it; for who is not, it is kept nowhere (RFC 6121 section
+        8.5.2.1.1 and 8.5.2.2.1).
+
+        Args:
+            to: a JID; what counts is the bare one.
+            subject, body: what is shown.
+            timeout: seconds for a session and the acknowledgement.
+
+        Raises:
+            BadJid, BadText, NotConnected, NotConfirmed, Bounced: as for `send_message`.
+        """
+
     def queue_message(
         self,
         to: str,
@@ -466,6 +524,34 @@ class Session(Protocol):
         Raises:
             BadJid: not a JID.
             NotConnected: there is no session, so nothing is known.
+        """
+
+    def share_presence(self, of: str, reason: str) -> PresenceShare | None:
+        """Show ourselves for a moment to somebody, and ask them for the same (XEP-0276). End it in every case.
+
+        Args:
+            of: bare or full JID.
+            reason: what for: ``media``, ``text`` or ``file``.
+
+        Returns:
+            None where there is nothing to ask: they let us see their presence in any case, or it is a room.
+
+        Raises:
+            BadJid: not a JID.
+        """
+
+    async def voice(self, of: str, timeout: float) -> bool | None:
+        """Return whether somebody's client can take a call: one of those that are there, or that of a full JID.
+
+        Args:
+            of: bare or full JID.
+            timeout: seconds to ask clients that are not known yet.
+
+        Returns:
+            None if nobody is there, or nothing is known of their clients.
+
+        Raises:
+            BadJid: not a JID.
         """
 
     async def services(self, of: str, timeout: float = 10.0) -> Sequence[Service]:

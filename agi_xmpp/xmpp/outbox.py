@@ -30,9 +30,11 @@ class Sent:
         thread: of the stanza, or "".
         wants_receipt: True if we asked for a receipt (XEP-0184).
         sent_at: on the outbox's clock.
+        markable: True if we asked to be told when it is shown (XEP-0333).
         delivered: the receipt came.
+        seen: a client of the addressee has shown it.
         bounce: why it came back, if it did.
-        watchers: called when ``delivered`` or ``bounce`` changes.
+        watchers: called when ``delivered``, ``seen`` or ``bounce`` changes.
     """
 
     id: str
@@ -40,7 +42,9 @@ class Sent:
     thread: str
     wants_receipt: bool
     sent_at: float
+    markable: bool = False
     delivered: bool = False
+    seen: bool = False
     bounce: Bounce | None = None
     watchers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -72,10 +76,12 @@ class Outbox:
         self._expire()
         return len(self._sent)
 
-    def add(self, message_id: str, to: Jid, thread: str, *, wants_receipt: bool) -> Sent:
+    def add(
+        self, message_id: str, to: Jid, thread: str, *, wants_receipt: bool = False, markable: bool = False
+    ) -> Sent:
         """Remember a message that is about to be sent."""
         self._expire()
-        sent = Sent(message_id, to, thread, wants_receipt, self._clock())
+        sent = Sent(message_id, to, thread, wants_receipt, self._clock(), markable)
         self._sent.pop(message_id, None)  # so that a used id moves to the end
         self._sent[message_id] = sent
         if len(self._sent) > self._limit:
@@ -105,6 +111,32 @@ class Outbox:
             return False
         sent.delivered = True
         sent._changed()
+        return True
+
+    def displayed(self, sender: Jid, message_id: str, *, occupant: bool = False) -> bool:
+        """Take a displayed marker (XEP-0333). As with receipts, only the addressee's counts.
+
+        Whoever has seen a message has seen those before it, and clients mark the last one only: what we sent to the
+        same address in the same thread earlier counts as seen, too.
+
+        Args:
+            sender, occupant: as for `receipt`.
+            message_id: of the message that was shown.
+
+        Returns:
+            True if it belongs to a message that asked for one.
+        """
+        marked = self.find(message_id)
+        if marked is None or not marked.markable or not marked.is_to(sender, occupant=occupant):
+            return False
+        if marked.seen:
+            return True  # and so are those before it: no client can make us look at them again and again
+        for sent in list(self._sent.values()):
+            if sent.markable and not sent.seen and (sent.to, sent.thread) == (marked.to, marked.thread):
+                sent.seen = True
+                sent._changed()
+            if sent is marked:
+                break
         return True
 
     def bounce(self, sender: Jid | None, message_id: str, bounce: Bounce, own: Jid) -> Sent | None:

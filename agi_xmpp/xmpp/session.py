@@ -195,10 +195,12 @@ class BaseSession:
         address = parse(to)
         text = clean_body(body, self._settings.max_body)
         thread = thread_id(thread)
-        sent = self._outbox.add(_message_id(message_id), address, thread, wants_receipt=receipt)
+        sent = self._outbox.add(
+            _message_id(message_id), address, thread, wants_receipt=receipt, markable=extras.markable
+        )
         opened = extras.expects_answer and self._inbox.ask(address, thread)
         try:
-            await self._send(sent, text, extras, _now() + timeout)
+            await self._send(sent, lambda: self._chat(sent, text, extras), _now() + timeout)
         except (BadText, NotConnected):
             if opened:
                 self._inbox.retract(address, thread)
@@ -214,19 +216,24 @@ class BaseSession:
         sent = self._outbox.find(message_id)
         if sent is None or not sent.wants_receipt:
             raise NotAcknowledged(f"no receipt was asked for with the message {message_id}")
-        changed = asyncio.Event()
-        sent.watchers.append(changed.set)
-        try:
-            async with asyncio.timeout(timeout):
-                while not (sent.delivered or sent.bounce):
-                    changed.clear()
-                    await changed.wait()
-        except TimeoutError:
-            raise NotAcknowledged(f"{sent.to} sent no receipt within {timeout:g} s") from None
-        finally:
-            sent.watchers.remove(changed.set)
-        if not sent.delivered:
-            raise _bounced(sent)
+        if not await _comes_true(sent, lambda: sent.delivered, timeout):
+            raise NotAcknowledged(f"{sent.to} sent no receipt within {timeout:g} s")
+
+    async def seen(self, message_id: str, timeout: float) -> None:
+        """See `Session.seen`."""
+        sent = self._outbox.find(message_id)
+        if sent is None or not sent.markable:
+            raise NotAcknowledged(f"no read mark was asked for with the message {message_id}")
+        if not await _comes_true(sent, lambda: sent.seen, timeout):
+            raise NotAcknowledged(f"no client of {sent.to} has said within {timeout:g} s that it has shown the message")
+
+    async def send_headline(self, to: str, subject: str, body: str, *, timeout: float = 10.0) -> str:
+        """See `Session.send_headline`."""
+        address = parse(to).bare
+        title, text = (clean_body(words, self._settings.max_body) for words in (subject, body))
+        sent = self._outbox.add(_message_id(""), address, "")
+        await self._send(sent, lambda: stanzas.headline(sent.id, address, title, text), _now() + timeout)
+        return sent.id
 
     def queue_message(
         self,
@@ -268,9 +275,10 @@ class BaseSession:
 
     async def _send_queued(self, message: Queued) -> None:
         """Send one message that waited, and take it out of the queue whatever becomes of it."""
-        sent = self._outbox.add(message.id, message.to, message.thread, wants_receipt=False)
+        sent = self._outbox.add(message.id, message.to, message.thread, markable=message.extras.markable)
+        deadline = _now() + message.expires_at - self._clock()
         try:
-            await self._send(sent, message.body, message.extras, _now() + message.expires_at - self._clock())
+            await self._send(sent, lambda: self._chat(sent, message.body, message.extras), deadline)
         except NotConnected:
             self._dropped(message, "there was no session in time")
         except NotConfirmed as error:
@@ -284,19 +292,23 @@ class BaseSession:
     def _dropped(self, message: Queued, reason: str) -> None:
         log.warning("account %s: message %s to %s was dropped: %s", self._account, message.id, message.to, reason)
 
-    async def _send(self, sent: Sent, body: str, extras: Extras, deadline: float) -> None:
+    def _chat(self, sent: Sent, body: str, extras: Extras) -> Any:
+        return stanzas.chat(
+            sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt, extras=extras, own=self._link.jid
+        )
+
+    async def _send(self, sent: Sent, make: Callable[[], Any], deadline: float) -> None:
         """Send until the server has the message.
 
         Args:
             sent: its record.
-            body: its text.
-            extras: what else it carries.
+            make: returns its stanza; called anew for each attempt, for our own address may be another one then.
             deadline: moment on the loop's clock.
         """
         self._sending.add(sent)
         try:
             async with self._slot(deadline):
-                while not await self._try_once(sent, body, extras, deadline):
+                while not await self._try_once(sent, make, deadline):
                     pass
         finally:
             self._sending.discard(sent)
@@ -314,17 +326,14 @@ class BaseSession:
         finally:
             self._window.release()
 
-    async def _try_once(self, sent: Sent, body: str, extras: Extras, deadline: float) -> bool:
+    async def _try_once(self, sent: Sent, make: Callable[[], Any], deadline: float) -> bool:
         """Send once. Returns False if the message certainly did not reach the server and may be sent again.
 
         A ping goes behind the message. Stanzas are processed in order, so its reply says that the server has the
         message if there are no acknowledgements (XEP-0198), and that a bounce of the server's own would be here.
         """
         await self._link.until_online(deadline)
-        stanza = stanzas.chat(
-            sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt, extras=extras, own=self._link.jid
-        )
-        delivery = self._link.send(stanza)
+        delivery = self._link.send(make())
         fence = self._link.request(stanzas.ping(self._link.server))
         try:
             outcome = await self._outcome(delivery, deadline)
@@ -502,6 +511,8 @@ class BaseSession:
             now=self._clock(),
             wall=time.time(),
         )
+        if came.displayed:
+            self._outbox.displayed(who, came.displayed, occupant=occupant)
         came = self._in_thread_of_question(came)
         kept, awaited = self._inbox.is_kept_for_thread(came), self._inbox.is_awaited(came)
         if any(guest.message_came(came, kept=kept, awaited=awaited) for guest in self._guests.values()):
@@ -674,6 +685,28 @@ async def _passed(fence: asyncio.Future[Any], deadline: float) -> bool:
         return False
     error = fence.exception()
     return error is None or isinstance(error, (XMPPError, aioxmpp.errors.ErroneousStanza))
+
+
+async def _comes_true(sent: Sent, condition: Callable[[], bool], timeout: float) -> bool:
+    """Wait until something has become of a sent message; False if it has not within ``timeout`` seconds.
+
+    Raises:
+        Bounced: the message came back.
+    """
+    changed = asyncio.Event()
+    sent.watchers.append(changed.set)
+    try:
+        async with asyncio.timeout(timeout):
+            while not (condition() or sent.bounce):
+                changed.clear()
+                await changed.wait()
+    except TimeoutError:
+        return False
+    finally:
+        sent.watchers.remove(changed.set)
+    if not condition():
+        raise _bounced(sent)
+    return True
 
 
 def _bounced(sent: Sent) -> Bounced:

@@ -9,6 +9,7 @@ from typing import Any
 import aioxmpp
 import aioxmpp.carbons.xso
 import aioxmpp.disco.xso
+import aioxmpp.entitycaps.xso
 import aioxmpp.mdr.xso
 import aioxmpp.misc
 import aioxmpp.ping.xso
@@ -17,9 +18,9 @@ import aioxmpp.stanza
 
 from agi_xmpp.xmpp.inbox import Bounce
 from agi_xmpp.xmpp.jid import inward, outward
-from agi_xmpp.xmpp.model import PLAIN, Button, Extras, IncomingMessage, Jid, Service, Show
+from agi_xmpp.xmpp.model import PLAIN, Button, Caps, Extras, IncomingMessage, Jid, Service, Show
 from agi_xmpp.xmpp.presence import SUBSCRIPTIONS, Subscription
-from agi_xmpp.xmpp.xso import command_list, fallback, quick_response, reactions, reply
+from agi_xmpp.xmpp.xso import command_list, fallback, quick_response, reactions, reply, temppres
 
 CARBONS = "urn:xmpp:carbons:2"
 
@@ -69,14 +70,22 @@ def chat(
     if extras.link:
         message.xep0066_oob = aioxmpp.misc.OOBExtension()
         message.xep0066_oob.url = extras.link
+    message.xep0333_markable = extras.markable or bool(extras.buttons)
     if extras.buttons:
         _add_buttons(message, extras.buttons, own)
     return message
 
 
+def headline(message_id: str, to: Jid, subject: str, body: str) -> Any:
+    """Return a message that tells something and wants no answer (RFC 6121 section 5.2.2)."""
+    message = aioxmpp.Message(aioxmpp.MessageType.HEADLINE, to=outward(to), id_=message_id)
+    message.subject[None] = subject
+    message.body[None] = body
+    return message
+
+
 def _add_buttons(message: Any, buttons: Iterable[Button], own: Jid) -> None:
     """Write each button in every way that some client shows."""
-    message.xep0333_markable = True
     query = aioxmpp.disco.xso.ItemsQuery(node=command_list.COMMANDS)
     for button in buttons:
         message.xep0439_responses.append(quick_response.Response(button.value, button.label))
@@ -106,6 +115,27 @@ def subscription(kind: str, to: Jid) -> Any:
     return aioxmpp.Presence(type_=aioxmpp.PresenceType(kind), to=outward(to.bare))
 
 
+def minimal_presence(sender: Jid | None, to: Jid, caps: Any, *, asking_for: str | None = None) -> Any:
+    """Return the presence for somebody who is to learn nothing but that we are there, and what we can (XEP-0276).
+
+    Args:
+        sender: which of our addresses; None where the server fills it in.
+        to: bare or full JID.
+        caps: our capabilities.
+        asking_for: ask for the addressee's presence as well, for that reason.
+    """
+    presence = aioxmpp.Presence(to=outward(to), from_=sender and outward(sender))
+    presence.xep0115_caps = caps
+    if asking_for is not None:
+        temppres.add_request(presence, asking_for)
+    return presence
+
+
+def hiding(sender: Jid | None, to: Jid) -> Any:
+    """Return the presence that takes back `minimal_presence`."""
+    return aioxmpp.Presence(type_=aioxmpp.PresenceType.UNAVAILABLE, to=outward(to), from_=sender and outward(sender))
+
+
 def ping(to: Jid) -> Any:
     """Return an IQ ping (XEP-0199)."""
     return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.ping.xso.Ping(), to=outward(to))
@@ -116,9 +146,9 @@ def roster_request() -> Any:
     return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.roster.xso.Query())
 
 
-def features_request(of: Jid) -> Any:
+def features_request(of: Jid, node: str | None = None) -> Any:
     """Return a request for somebody's features (XEP-0030)."""
-    return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.disco.xso.InfoQuery(), to=outward(of))
+    return aioxmpp.IQ(aioxmpp.IQType.GET, payload=aioxmpp.disco.xso.InfoQuery(node=node), to=outward(of))
 
 
 def services_request(of: Jid) -> Any:
@@ -149,6 +179,19 @@ def text(texts: Any) -> str:
 def show(presence: Any) -> Show:
     """Return an available presence's number."""
     return _SHOWS.get(presence.show.value, Show.ONLINE)
+
+
+def caps(presence: Any) -> Caps | None:
+    """Return what a presence says of its client's capabilities, or None."""
+    said = presence.xep0115_caps
+    if said is None:
+        return None
+    return Caps(said.hash_ or "", said.node, said.ver, tuple((said.ext or "").split()))
+
+
+def asked_for(presence: Any) -> str | None:
+    """Return what our presence is wanted for, "" if that is not said, or None if it is not asked for (XEP-0276)."""
+    return temppres.reason(presence.xep0276_requests)
 
 
 #: What a condition means for the sender where its name does not say it (RFC 6121 section 8.5, XEP-0191).

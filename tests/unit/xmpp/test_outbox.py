@@ -65,6 +65,63 @@ def test_watchers_are_told(outbox: Outbox) -> None:
     assert calls == ["a", "a"]
 
 
+# Read marks
+
+
+@pytest.mark.parametrize("sender", ["bob@example.org/phone", "bob@example.org/desk", "bob@example.org"])
+def test_any_of_the_addressee_s_clients_may_show_it(outbox: Outbox, sender: str) -> None:
+    sent = outbox.add("1", BOB, "", markable=True)
+    calls: list[str] = []
+    sent.watchers.append(lambda: calls.append("seen"))
+    assert outbox.displayed(parse(sender), "1")
+    assert outbox.displayed(parse(sender), "1")  # once is enough
+    assert (sent.seen, sent.delivered, calls) == (True, False, ["seen"])
+
+
+@pytest.mark.parametrize("sender", ["eve@example.org/x", "bob@example.org.evil/phone", "example.org"])
+def test_others_have_not_seen_it(outbox: Outbox, sender: str) -> None:
+    sent = outbox.add("1", BOB, "", markable=True)
+    assert not outbox.displayed(parse(sender), "1")
+    assert not sent.seen
+
+
+def test_an_occupant_of_a_room_has_seen_it_for_nobody_else(outbox: Outbox) -> None:
+    in_room = parse("team@rooms.example.org/bob")
+    sent = outbox.add("1", in_room, "", markable=True)
+    assert not outbox.displayed(parse("team@rooms.example.org/eve"), "1", occupant=True)
+    assert not sent.seen
+    assert outbox.displayed(in_room, "1", occupant=True)
+    assert sent.seen
+
+
+def test_a_read_mark_that_nobody_asked_for_is_nothing(outbox: Outbox) -> None:
+    sent = outbox.add("1", BOB, "", wants_receipt=True)
+    assert not outbox.displayed(PHONE, "1")
+    assert not outbox.displayed(PHONE, "2")
+    assert not sent.seen
+
+
+@pytest.mark.parametrize(
+    ("to", "thread", "markable", "seen"),
+    [
+        (BOB, "call-1", True, True),
+        (BOB, "call-2", True, False),
+        (PHONE, "call-1", True, False),
+        (parse("eve@example.org"), "call-1", True, False),
+        (BOB, "call-1", False, False),
+    ],
+    ids=["same thread", "another call", "another address", "another person", "not asked for"],
+)
+def test_what_came_before_in_its_thread_has_been_seen_too(
+    outbox: Outbox, to: Jid, thread: str, markable: bool, seen: bool
+) -> None:
+    earlier = outbox.add("1", to, thread, markable=markable)
+    marked = outbox.add("2", BOB, "call-1", markable=True)
+    later = outbox.add("3", BOB, "call-1", markable=True)
+    assert outbox.displayed(PHONE, "2")
+    assert (earlier.seen, marked.seen, later.seen) == (seen, True, False)
+
+
 # Bounces
 
 

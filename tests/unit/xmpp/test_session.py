@@ -28,7 +28,7 @@ from agi_xmpp.xmpp import link as link_module
 from agi_xmpp.xmpp import session as session_module
 from agi_xmpp.xmpp import stanzas
 from agi_xmpp.xmpp.component import make_session
-from agi_xmpp.xmpp.model import SessionState, Show
+from agi_xmpp.xmpp.model import Extras, SessionState, Show
 from agi_xmpp.xmpp.session import BaseSession, ClientSession
 from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, ROSTER, Conversation, FakeServer
 
@@ -698,6 +698,86 @@ async def test_delivered_needs_a_message_that_asked(server: FakeServer) -> None:
         for name in (message_id, "never-sent"):
             with pytest.raises(NotAcknowledged, match="no receipt was asked for"):
                 await session.delivered(name, 5)
+
+
+MARKERS = "urn:xmpp:chat-markers:0"
+MARKABLE = Extras(markable=True)
+OWN = "agi@fake.test"
+
+
+def displayed(message_id: str, sender: str) -> str:
+    return f"<message type='chat' from='{sender}'><displayed xmlns='{MARKERS}' id='{message_id}'/></message>"
+
+
+@BOTH
+async def test_seen_waits_for_a_client_of_the_addressee(server: FakeServer) -> None:
+    async with online(server) as session:
+        message_id = await session.send_message(BOB, "x", extras=MARKABLE)
+        assert (await server.hears("message")).find(f"{{{MARKERS}}}markable") is not None
+        for stranger in ("eve@fake.test/x", "bob@fake.test.evil/phone"):
+            server.conversation.send(displayed(message_id, stranger))
+        with pytest.raises(NotAcknowledged, match=r"no client of bob@fake\.test has said within 0\.05 s"):
+            await session.seen(message_id, 0.05)
+        server.conversation.send(displayed(message_id, f"{BOB}/desk"))
+        await session.seen(message_id, 5)
+        await session.seen(message_id, 5)  # known by now
+
+
+async def test_seen_knows_of_what_was_read_on_another_client_of_ours(server: FakeServer) -> None:
+    """The read mark went to another resource of our account, and comes as a carbon copy (XEP-0280)."""
+    async with online(server) as session:
+        message_id = await session.send_message(BOB, "x", extras=MARKABLE)
+        wait = asyncio.create_task(session.seen(message_id, 20))
+        inner = displayed(message_id, f"{BOB}/desk").replace("<message ", f"<message xmlns='jabber:client' to='{OWN}' ")
+        server.conversation.send(
+            f"<message from='{OWN}'><received xmlns='urn:xmpp:carbons:2'>"
+            f"<forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded></received></message>"
+        )
+        await wait
+
+
+async def test_a_later_message_that_was_seen_counts_for_the_earlier_one(server: FakeServer) -> None:
+    async with online(server) as session:
+        first = await session.send_message(BOB, "x", thread="call-1", extras=MARKABLE)
+        second = await session.send_message(BOB, "y", thread="call-1", extras=MARKABLE)
+        server.conversation.send(displayed(second, f"{BOB}/desk"))
+        await session.seen(first, 5)
+
+
+async def test_seen_ends_with_a_bounce(server: FakeServer) -> None:
+    async with online(server) as session:
+        message_id = await session.send_message(BOB, "x", extras=MARKABLE)
+        wait = asyncio.create_task(session.seen(message_id, 20))
+        server.conversation.send(bounce(await server.hears("message")))
+        with pytest.raises(Bounced):
+            await wait
+
+
+async def test_seen_needs_a_message_that_asked(server: FakeServer) -> None:
+    async with online(server) as session:
+        message_id = await session.send_message(BOB, "x", receipt=True)
+        assert (await server.hears("message")).find(f"{{{MARKERS}}}markable") is None
+        for name in (message_id, "never-sent"):
+            with pytest.raises(NotAcknowledged, match="no read mark was asked for"):
+                await session.seen(name, 5)
+
+
+@BOTH
+async def test_a_headline(server: FakeServer) -> None:
+    async with online(server) as session:
+        message_id = await session.send_headline(f"{BOB}/phone", "Tonight", "No phones from 22 h on.")
+        sent = await server.hears("message")
+        assert (sent.get("type"), sent.get("id"), sent.get("to")) == ("headline", message_id, BOB)
+        children = [(child.tag.removeprefix(CLIENT), child.text) for child in sent]
+        assert sorted(children) == [("body", "No phones from 22 h on."), ("subject", "Tonight")]
+
+
+@pytest.mark.parametrize(("subject", "body"), [("", "x"), ("x", ""), ("a\0b", "x"), ("x", "a\0b")])
+async def test_a_headline_that_cannot_be_sent(server: FakeServer, subject: str, body: str) -> None:
+    async with online(server) as session:
+        with pytest.raises(BadText):
+            await session.send_headline(BOB, subject, body)
+        assert session.info().sent == 0
 
 
 @pytest.mark.parametrize(("subscription", "answered"), [("both", True), ("from", True), ("to", False), ("none", False)])
