@@ -27,6 +27,7 @@ The tree::
         ├── NotConfirmed       sent, but the connection broke before the server acknowledged: it may have arrived
         ├── NotInRoom          not an occupant of the room; the message reached nobody
         ├── Bounced            the stanza came back with an error
+        ├── UploadFailed       a file could not be stored with the upload service (XEP-0363); nobody has it
         ├── NotAcknowledged    the server has it, but the receipt (XEP-0184) did not come in time
         ├── Refused            we refuse what somebody else asked of us over XMPP
         ├── LoginFailed        the server refuses our credentials
@@ -140,6 +141,10 @@ class NotConfirmed(XmppError):
 
 class NotAcknowledged(XmppError, TimeoutError):
     """The server has the message, but the addressee's receipt (XEP-0184) did not come in time."""
+
+
+class UploadFailed(XmppError):
+    """A file could not be stored with the server's upload service (XEP-0363). Nobody was sent its address."""
 
 
 class NotInRoom(XmppError):
