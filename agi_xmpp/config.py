@@ -190,6 +190,7 @@ class AccountSettings(_PasswordSource):
         login_retry: seconds between attempts after the server refused our password.
         max_body: characters of one message; servers drop the connection for stanzas over their limit (often 256 KiB).
         queue_limit: messages that wait for a session at the most.
+        upload: address of the upload service (XEP-0363); without it the server is asked for one.
         room_limit: rooms that the account is in at once; servers have a limit, too (ejabberd: 100).
         room: rooms by their address.
     """
@@ -220,6 +221,7 @@ class AccountSettings(_PasswordSource):
     login_retry: Annotated[float, Field(ge=1, le=86400)] = 60.0
     max_body: Annotated[int, Field(ge=1, le=1_000_000)] = 60_000
     queue_limit: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    upload: Host | None = None
     room_limit: Annotated[int, Field(ge=1, le=10_000)] = 100
     room: dict[str, RoomSettings] = {}
 
