@@ -102,7 +102,8 @@ class Extras:
         buttons: ways to answer it. With any, we also ask to be told when it has been seen (XEP-0333).
         replaces: the id of the message to the same contact that it corrects (XEP-0308), or "".
         expects_answer: what comes back in its thread is for `Session.receive_message`.
-        link: an address that belongs to it (XEP-0066), or "".
+        link: an address that belongs to it (XEP-0066), or "". Clients play a recording whose address is also the text.
+        replies_to: the id of an earlier message of ours that it belongs to (XEP-0461), or "".
         markable: ask to be told when a client has shown it (XEP-0333); `Session.seen` waits for that.
     """
 
@@ -110,6 +111,7 @@ class Extras:
     replaces: str = ""
     expects_answer: bool = True
     link: str = ""
+    replies_to: str = ""
     markable: bool = False
 
 
@@ -565,6 +567,22 @@ class Session(Protocol):
             BadJid: not a JID.
             NotConnected: there is no session, or no answer came in time.
             Bounced: it answers with an error.
+        """
+
+    async def upload(self, name: str, data: bytes, content_type: str, timeout: float = 30.0) -> str:
+        """Store a file with the server's upload service (XEP-0363) and return the address that it can be fetched from.
+
+        Whoever has the address can fetch the file, as long as the service keeps it.
+
+        Args:
+            name: of the file, without a path; it becomes a part of the address.
+            data: the whole file.
+            content_type: such as ``audio/wav``.
+            timeout: seconds for all of it.
+
+        Raises:
+            NotConnected: there is no session.
+            UploadFailed: there is no such service, or it does not take the file; the text says why.
         """
 
     def guest(self, make: Callable[[Session], G]) -> G:

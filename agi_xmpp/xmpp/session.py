@@ -50,6 +50,7 @@ from agi_xmpp.xmpp.phone_model import PhoneHost, PhonePort
 from agi_xmpp.xmpp.presence import Decision, PresenceTracker, Subscription, decide
 from agi_xmpp.xmpp.rooms import Rooms
 from agi_xmpp.xmpp.text import clean_body, clean_status, thread_id
+from agi_xmpp.xmpp.upload import Uploads
 
 log = logging.getLogger("agi_xmpp.xmpp")
 
@@ -97,6 +98,7 @@ class BaseSession:
         self._queue = Queue(self._clock, settings.queue_limit)
         self._presence = PresenceTracker(self._buddies)
         self._rooms = Rooms(account, self._link, settings, self._occupant_left)
+        self._uploads = Uploads(account, self._link, settings)
         self._window = asyncio.Semaphore(WINDOW)
         self._tasks: set[asyncio.Task[None]] = set()
         self._drains: dict[Jid, asyncio.Task[None]] = {}
@@ -425,6 +427,10 @@ class BaseSession:
             raise Bounced(f"{server}: {error}", "undefined-condition") from None
         return stanzas.services(reply.payload)
 
+    async def upload(self, name: str, data: bytes, content_type: str, timeout: float = 30.0) -> str:
+        """See `Session.upload`."""
+        return await self._uploads.upload(name, data, content_type, timeout)
+
     def guest(self, make: Callable[[Session], G]) -> G:
         """See `Session.guest`."""
         if make not in self._guests:
@@ -471,6 +477,7 @@ class BaseSession:
     def session_began(self) -> None:
         """Show that we are there, ask who else is, and enter our rooms."""
         self._began_at = _now()
+        self._uploads.session_began()
         self._sign_in()
         self._rooms.session_began()
         self._spawn(self._phones.session_began())

@@ -67,6 +67,9 @@ def chat(
     if extras.replaces:
         message.xep0308_replace = aioxmpp.misc.Replace()
         message.xep0308_replace.id_ = extras.replaces
+    if extras.replies_to:
+        message.xep0461_reply = reply.Reply()
+        message.xep0461_reply.id_, message.xep0461_reply.to = extras.replies_to, str(outward(own))
     if extras.link:
         message.xep0066_oob = aioxmpp.misc.OOBExtension()
         message.xep0066_oob.url = extras.link

@@ -84,6 +84,7 @@ class FakeSession:
             "leave_room": True,
             "send_to_room": "g1",
             "services": (),
+            "upload": "https://up.x.org/1/voicemail.wav",
             **results,
         }
         self.waiting = asyncio.Event()
@@ -96,6 +97,9 @@ class FakeSession:
 
     async def services(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("services", args, kwargs)
+
+    async def upload(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("upload", args, kwargs)
 
     def dismiss(self, make: Any) -> None:
         self.guests.pop(make, None)
