@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from agi_xmpp.errors import Bounced
 
 if TYPE_CHECKING:
+    from agi_xmpp.xmpp.contact_model import ContactHost, ContactPort
     from agi_xmpp.xmpp.phone_model import PhoneHost, PhonePort
 
 
@@ -604,6 +605,24 @@ class Session(Protocol):
             host: is asked from now on.
             table: keeps who is subscribed to phone contacts over a restart; without one they are forgotten, and come
                 back with the next probe of each subscriber's server.
+        """
+
+    def serve_contacts(self, host: ContactHost | None) -> ContactPort:
+        """Answer contact discovery (``urn:xmpp:contact-disco:0``) from now on with what ``host`` knows.
+
+        Offered in service discovery. None ends it.
+        """
+
+    async def vcard_name(self, of: str, timeout: float = 2.0) -> str:
+        """Return the name in somebody's vCard (XEP-0292, XEP-0054) as it stands there; "" if none comes in time.
+
+        Args:
+            of: their JID; the resource does not count.
+            timeout: seconds.
+
+        Raises:
+            BadJid: not a JID.
+            NotConnected: there is no session.
         """
 
     async def join_room(self, room: str, nick: str = "", *, password: str = "", timeout: float = 10.0) -> RoomEntry:

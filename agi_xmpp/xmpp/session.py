@@ -24,8 +24,10 @@ from aioxmpp.errors import XMPPError
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged, NotConfirmed, NotConnected, XmppError
-from agi_xmpp.xmpp import room_stanzas, stanzas
+from agi_xmpp.xmpp import room_stanzas, stanzas, vcards
 from agi_xmpp.xmpp.commands import Commands
+from agi_xmpp.xmpp.contact_disco import ContactDisco
+from agi_xmpp.xmpp.contact_model import ContactHost, ContactPort
 from agi_xmpp.xmpp.errands import Errands
 from agi_xmpp.xmpp.inbox import Bounce, Inbox
 from agi_xmpp.xmpp.jid import parse
@@ -109,6 +111,7 @@ class BaseSession:
         self._commands = Commands(self._clock, self._guests.values, self._errands)
         component = parse(settings.jid) if settings.is_component else None
         self._phones = Phones(account, self._link, component, self._errands, self._clock)
+        self._contact_disco = ContactDisco(account, self._link, component=settings.is_component)
         self._news = asyncio.Event()
         self._began_at = 0.0
         self._roster_known = False
@@ -138,6 +141,7 @@ class BaseSession:
         for message in self._queue:
             self._dropped(message, "the service stops")
         self._errands.stop()
+        self._contact_disco.stop()
         for task in list(self._tasks):
             task.cancel()
         for future in self._receiving:
@@ -445,6 +449,14 @@ class BaseSession:
         """See `Session.serve_phones`."""
         return self._phones.serve(host, {} if table is None else table)
 
+    def serve_contacts(self, host: ContactHost | None) -> ContactPort:
+        """See `Session.serve_contacts`."""
+        return self._contact_disco.serve(host)
+
+    async def vcard_name(self, of: str, timeout: float = 2.0) -> str:
+        """See `Session.vcard_name`."""
+        return await vcards.name(self._link.request, parse(of).bare, timeout)
+
     # Rooms
 
     async def join_room(self, room: str, nick: str = "", *, password: str = "", timeout: float = 10.0) -> RoomEntry:
@@ -473,6 +485,7 @@ class BaseSession:
             client.summon(aioxmpp.DiscoServer).register_feature(feature)
         self._commands.install(client)
         self._phones.install(client)
+        self._contact_disco.install(client)
 
     def session_began(self) -> None:
         """Show that we are there, ask who else is, and enter our rooms."""
@@ -495,6 +508,8 @@ class BaseSession:
         """Take a message stanza."""
         own = self._link.jid
         if self._rooms.message_came(message) or self._phones.message_came(message):
+            return
+        if self._contact_disco.message_came(message):
             return
         if message.type_ is aioxmpp.MessageType.ERROR:
             self._bounce_came(message, own)

@@ -77,6 +77,8 @@ class FakeSession:
         self.results: dict[str, Any] = {
             "send_message": "m1",
             "delivered": None,
+            "seen": None,
+            "send_headline": "h1",
             "queue_message": "q1",
             "receive_message": IncomingMessage(Jid("bob", "x.org", "pc"), "1", "chat", "b1", "", 0.0, 0.0),
             "presence": Presence(Show.AWAY, "at lunch", "pc", 5),
@@ -84,6 +86,8 @@ class FakeSession:
             "leave_room": True,
             "send_to_room": "g1",
             "services": (),
+            "vcard_name": "",
+            "contact_port": None,
             "upload": "https://up.x.org/1/voicemail.wav",
             **results,
         }
@@ -106,6 +110,13 @@ class FakeSession:
 
     def serve_phones(self, host: Any, table: Any = None) -> Any:
         raise NotImplementedError("tests of phones bring a port of their own")
+
+    def serve_contacts(self, host: Any) -> Any:
+        self.contact_host = host
+        return self.results["contact_port"]
+
+    async def vcard_name(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("vcard_name", args, kwargs)
 
     async def _result(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.calls.append((name, args, kwargs))
@@ -131,6 +142,12 @@ class FakeSession:
 
     async def delivered(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("delivered", args, kwargs)
+
+    async def seen(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("seen", args, kwargs)
+
+    async def send_headline(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._result("send_headline", args, kwargs)
 
     async def receive_message(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("receive_message", args, kwargs)
