@@ -17,7 +17,7 @@ from agi_xmpp.ami.calls import Answered, Calls, Change, Dialled, Ended, Rang, Re
 from agi_xmpp.ami.devices import Devices
 from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.config import PhoneSettings
-from agi_xmpp.errors import AmiError, AmiRefused, Refused
+from agi_xmpp.errors import AmiError, AmiNotConnected, Refused
 from agi_xmpp.features.asking import Asking
 from agi_xmpp.features.phone.actions import Actions
 from agi_xmpp.features.phone.availability import Availability
@@ -27,7 +27,7 @@ from agi_xmpp.features.phone.command_set import Switchboard
 from agi_xmpp.features.phone.commands import PhoneCommands
 from agi_xmpp.features.phone.events import Announcer
 from agi_xmpp.features.phone.notes import Notes
-from agi_xmpp.features.phone.people import People, Person
+from agi_xmpp.features.phone.people import People, Person, unescape
 from agi_xmpp.features.phone.telling import Teller
 from agi_xmpp.features.phone.watches import Watches
 from agi_xmpp.store import Store
@@ -101,6 +101,10 @@ class Phones:
         #: Whose activity says that they are on the phone; the XMPP server keeps it, whatever becomes of us.
         self._active = store.table("active")
         self._in_sight = False
+        #: The calls are known, or given up: what was announced of others can be ended.
+        self._is_settled = False
+        #: Asterisk has not been told anything on the present connection.
+        self._is_new = False
         self._problem = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._resync: asyncio.Task[None] | None = None
@@ -118,11 +122,13 @@ class Phones:
         Book(settings.book)
 
     async def start(self) -> None:
-        """Read the phone book; take up the manager connection if it is there already."""
+        """Read the phone book; take up the manager connection if it is there already, or wait for it a moment."""
         await self._book.start()
         log.info("phones: %d users with %d devices", len(self.people), sum(len(one.devices) for one in self.people))
         if self._ami.info().state is AmiState.ONLINE:
             self.ami_connected()
+        else:
+            self.ami_disconnected()
 
     async def stop(self) -> None:
         """Free everything. What people were told stands: a successor goes on from there."""
@@ -170,6 +176,7 @@ class Phones:
         if self._lost is not None:
             self._lost.cancel()
             self._lost = None
+        self._is_new = True
         self._calls.begin_resync()
         self._begin_resync()
 
@@ -237,22 +244,35 @@ class Phones:
         """See `PhoneHost.may_watch`."""
         return self.people.by_jid(who) is not None
 
+    def may_reach(self, who: Jid, local: str) -> bool:
+        """See `PhoneHost.may_reach`."""
+        person = self.people.by_jid(who)
+        if person is None:
+            return False
+        return self.contact(local) is not None or self._actions.may_dial(person, unescape(local))
+
     # Calls
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """Let everybody know what has happened. None of them waits."""
         for change in changes:
-            call = change.call
-            log.debug("%s: %s", call.owner, change)
-            self._teller.call_changed(change)
-            self._availability.call_changed(change)
-            self._show(call.owner)
-            if isinstance(change, Ended) and (person := self._person(call.owner)):
-                self._watches.look(person)
+            try:
+                self._apply_one(change)
+            except Exception:  # a fault of ours at one call must not hide the others
+                log.exception("phones: a change of a call of %s failed", change.call.owner)
         self._set_tick()
+
+    def _apply_one(self, change: Change) -> None:
+        owner = change.call.owner
+        self._teller.call_changed(change)
+        self._availability.call_changed(change)
+        self._show(owner)
+        if isinstance(change, Ended) and (person := self._person(owner)):
+            self._watches.look(person)
 
     def _tell_others(self, change: Change) -> None:
         """Take a change as the owner of the call may see it."""
+        log.debug("%s: %s", change.call.owner, change)
         self._watch.add(change.call.owner, _words(change))
         self._notes.call_changed(change)
 
@@ -262,8 +282,8 @@ class Phones:
         if person is None:
             return
         self._port.contact_changed(person.local)
-        talking = self._calls.is_busy(owner)
-        if self._settings.activity and talking is not (owner in self._active):
+        talking = self._settings.activity and self._calls.is_busy(owner)
+        if talking is not (owner in self._active):
             self._set_active(owner, talking)
 
     def _set_active(self, owner: str, talking: bool) -> None:
@@ -298,36 +318,48 @@ class Phones:
             try:
                 channels = await self._ami.items("Status")
                 states = await self._ami.items("DeviceStateList")
-            except AmiRefused as error:
-                self._complain(f"Asterisk does not tell us its calls: {error}; agi-xmpp check --online says more")
-                await asyncio.sleep(RESYNC_RETRY)
-                continue
-            except AmiError:
+                self._synchronise(channels, states)
+            except AmiNotConnected:
                 return  # the next connection begins anew
-            self._complain("")
-            self._synchronise(channels, states)
-            await asyncio.sleep(WATCHDOG)
+            except AmiError as error:
+                self._complain(f"Asterisk does not tell us its calls: {error}; agi-xmpp check --online says more")
+                pause = RESYNC_RETRY
+            except Exception as error:
+                log.exception("phones: Asterisk's list of calls is not understood")
+                self._complain(f"Asterisk's list of calls is not understood: {type(error).__name__}")
+                pause = RESYNC_RETRY
+            else:
+                self._complain("")
+                pause = WATCHDOG
+            # Without a list the events count alone; they must neither wait for it nor pile up.
+            self._apply(self._calls.resync(None))
+            await asyncio.sleep(pause)
             self._calls.begin_resync()
 
     def _synchronise(self, channels: Sequence[Message], states: Sequence[Message]) -> None:
         first, self._in_sight = not self._in_sight, True
+        new, self._is_new = self._is_new, False
+        self._is_settled = True
         changed = self._devices.load(states)
         self._apply(self._calls.resync(channels))
         self._teller.settle()
         for person in self.people if first else ():
             self._show(str(person.jid))
+            self._watches.look(person)
         for device in changed:
             self._device_changed(device)
+        if new:
+            self._availability.ami_connected()
         if first:
             for owner in [owner for owner in self._active if owner not in self._by_owner]:
                 self._set_active(owner, talking=False)  # of somebody who has left the user map
-            self._availability.ami_connected()
             log.info("phones: %d calls go on", len(self._calls.all()))
 
     def _lose_sight(self) -> None:
         """Asterisk is away for too long: nobody knows what goes on there."""
         self._lost = None
         self._in_sight = False
+        self._is_settled = True
         self._devices.clear()
         log.warning("phones: no connection to Asterisk for %g s; its calls count as ended", self._settings.lost_after)
         self._apply(self._calls.lose())
@@ -345,7 +377,7 @@ class Phones:
 
     def _settle(self) -> None:
         """End for people what is over in truth, where nobody could be told."""
-        if self._in_sight:
+        if self._is_settled:
             self._teller.settle()
 
     def _owner_of(self, device: str) -> str:
@@ -356,7 +388,7 @@ class Phones:
         return self._by_owner.get(owner)
 
     def _is_free(self, person: Person) -> bool:
-        return not self._calls.of(str(person.jid)) and not self._availability.is_dnd(person)
+        return self._in_sight and not self._calls.of(str(person.jid)) and not self._availability.is_dnd(person)
 
     def _availability_changed(self, person: Person) -> None:
         self._port.contact_changed(person.local)
@@ -370,9 +402,9 @@ class Phones:
         return self._session.info().state is SessionState.ONLINE
 
     def _send(self, owner: str, event: PhoneEvent) -> None:
-        if person := self._person(owner):
-            self._watch.add(owner, f"is told {event.type}")
-            self._port.send_event(person.jid, event)
+        # Also who has left the user map meanwhile: what they were told is ended.
+        self._watch.add(owner, f"is told {event.type}")
+        self._port.send_event(parse(owner), event)
 
     def _complain(self, problem: str) -> None:
         if problem and problem != self._problem:

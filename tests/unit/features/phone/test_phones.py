@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agi_xmpp.ami.model import AmiInfo, AmiState, Message
-from agi_xmpp.errors import AmiNotConnected, AmiRefused, Refused
+from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, Refused
 from agi_xmpp.features.phone import phones as module
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.store import Store
@@ -390,3 +390,127 @@ async def test_who_logs_in_before_asterisk_is_known_ends_nothing(store):
     await house.connect()
     assert house.told() == [], "the call goes on"
     await house.phones.stop()
+
+
+@pytest.mark.parametrize("error", [AmiUnknown("no answer"), AmiRefused("Permission denied")])
+async def test_calls_are_told_of_though_asterisk_does_not_give_its_list(house, monkeypatch, error):
+    monkeypatch.setattr(module, "RESYNC_RETRY", 0.0)
+    house.line.lists["Status"] = error
+    asked = house.line.asked
+    house.phones.ami_connected()
+    await house.until(lambda: house.line.asked > asked + 2)
+    house.feed(*RINGS, TALKS)
+    await house.until(lambda: house.told() == ["bob RING", "bob ON_PHONE"])
+    house.line.lists["Status"] = [STATUS]
+    await house.until(lambda: not house.phones.status()["problems"])
+    house.feed(ENDS)
+    await house.until(lambda: house.told()[-1] == "bob HANG_UP")
+
+
+async def test_a_list_that_makes_no_sense_does_not_end_the_watch(house, monkeypatch, caplog):
+    monkeypatch.setattr(module, "RESYNC_RETRY", 0.0)
+    house.line.lists["Status"] = [{"Event": "Status"}]
+    asked = house.line.asked
+    with caplog.at_level(logging.ERROR, "agi_xmpp.phone"):
+        house.phones.ami_connected()
+        await house.until(lambda: house.line.asked > asked + 4)
+    assert "KeyError" in caplog.text
+    house.line.lists["Status"] = [STATUS]
+    await house.until(lambda: house.state("bob").on_phone)
+
+
+async def test_a_connection_that_comes_back_soon_hears_all_again(store):
+    house = House(store, presence_state=True)
+    house.phones._settings = settings(lost_after=3600.0, presence_state=True)
+    await house.phones.start()
+    await house.connect()
+    house.phones.ami_disconnected()
+    house.line.answers["Setvar"] = AmiNotConnected("gone")
+    house.phones._availability.set_dnd(house.phones.people.by_jid(BOB), on=True)
+    await house.until(lambda: "Setvar" in house.line.names)
+    house.line.answers["Setvar"] = {"Response": "Success"}
+    house.line.actions.clear()
+    house.phones.ami_connected()
+    await house.until(lambda: "Setvar" in house.line.names)
+    await house.phones.stop()
+
+
+async def test_an_asterisk_that_is_not_there_at_the_start_has_no_calls(store):
+    store.table("announced")[str(BOB)] = "c-1 PJSIP/102"
+    store.table("active")[str(BOB)] = "on the phone"
+    house = House(store)
+    await house.phones.start()
+    await house.until(lambda: house.told() == ["bob HANG_UP"])
+    assert house.port.activities == [(BOB, None)]
+    await house.phones.stop()
+
+
+async def test_who_is_told_of_nothing_while_asterisk_is_lost_is_told_at_the_next_login(house):
+    await house.calls(*RINGS, TALKS)
+    house.session.state = SessionState.WAITING
+    house.phones.ami_disconnected()
+    await house.until(lambda: not house.phones.status()["in_sight"])
+    assert house.told() == ["bob RING", "bob ON_PHONE"]
+    house.session.state = SessionState.ONLINE
+    house.session.guest(house.phones._make_settler).session_began()
+    assert house.told()[-1] == "bob HANG_UP"
+
+
+async def test_activities_that_are_not_wanted_any_more_are_taken_back(store):
+    store.table("active")[str(BOB)] = "on the phone"
+    house = House(store, activity=False)
+    house.line.lists["Status"] = [STATUS]
+    await house.phones.start()
+    await house.connect()
+    assert house.port.activities == [(BOB, None)]
+    await house.phones.stop()
+
+
+async def test_who_has_left_the_user_map_is_on_the_phone_no_more(store):
+    store.table("announced")["gone@x.org"] = "c-1 PJSIP/109"
+    house = House(store)
+    await house.phones.start()
+    await house.connect()
+    assert [(str(to), event.type) for to, event in house.port.events] == [("gone@x.org", "HANG_UP")]
+    await house.phones.stop()
+
+
+def said_to(house: House, who: Jid) -> list[str]:
+    messages = [args for name, args, _more in house.session.calls if name == "queue_message"]
+    return [body for to, body in messages if to == str(who)]
+
+
+async def test_nobody_is_free_because_asterisk_is_lost(house):
+    ann, bob = house.phones.people.by_jid(ANN), house.phones.people.by_jid(BOB)
+    await house.calls(*RINGS, TALKS)
+    house.phones._watches.add(ann, bob)
+    house.phones.ami_disconnected()
+    await house.until(lambda: not house.phones.status()["in_sight"])
+    assert said_to(house, ANN) == []
+    await house.connect()
+    assert said_to(house, ANN) == ["Bob is free again: call 102"]
+
+
+async def test_a_withheld_number_is_not_in_the_log(house, caplog):
+    house.line.answers["Getvar"] = {"Value": "prohib"}
+    with caplog.at_level(logging.DEBUG, "agi_xmpp"):
+        await house.calls(*RINGS, TALKS, ENDS)
+    assert "900" not in caplog.text.replace("PJSIP/900", "")
+    assert "Rang" in caplog.text
+
+
+async def test_a_fault_at_one_persons_call_is_none_of_the_others(house, monkeypatch, caplog):
+    show = house.phones._show
+
+    def fail(owner: str) -> None:
+        if owner == str(BOB):
+            raise ValueError
+        show(owner)
+
+    monkeypatch.setattr(house.phones, "_show", fail)
+    with caplog.at_level(logging.ERROR, "agi_xmpp.phone"):
+        house.line.lists["Status"] = [STATUS, {**STATUS, "Uniqueid": "3", "Channel": "PJSIP/103-3", "Linkedid": "3"}]
+        house.phones.ami_connected()
+        await house.until(lambda: house.state("carol").on_phone)
+    assert house.port.activities == [(CAROL, "On the phone")]
+    assert "ValueError" in caplog.text
