@@ -19,6 +19,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -356,21 +357,56 @@ class AmiSettings(_PasswordSource):
         return self
 
 
-#: A device as Asterisk writes it in dialplans and in front of a channel's number: ``PJSIP/101``.
-Device = Annotated[str, StringConstraints(max_length=80, pattern=r"^[A-Za-z][A-Za-z0-9]*/[^\s,;&|/()\x00-\x1f]+$")]
+def _written(pattern: str, complaint: str) -> AfterValidator:
+    """Return a check that says in words what is wrong with a text: a pattern alone tells an administrator nothing."""
+    right = re.compile(pattern)
 
-#: What can be dialled as it stands: the characters of `Extension` and nothing else reach Asterisk.
-Extension = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z*#+._-]{1,64}$")]
+    def check(text: str) -> str:
+        if not right.fullmatch(text):
+            raise ValueError(f"{text if len(text) <= 80 else text[:79] + '…'!r} {complaint}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _no_bare_pattern(text: str) -> str:
+    """``6XX`` without the underscore would be a number with letters in it, which nobody dials."""
+    if re.fullmatch(r"[0-9*#+XNZ-]*[XNZ][0-9*#+XNZ-]*\.?|[0-9*#+-]+\.", text):
+        raise ValueError(f"{text!r} is no pattern without an underscore in front: write '_{text}'")
+    return text
+
+
+#: A device as Asterisk writes it in dialplans and in front of a channel's number: ``PJSIP/101``.
+Device = Annotated[
+    str,
+    _written(
+        r"(?=.{1,80}$)[A-Za-z][A-Za-z0-9]*/[^\s,;&|/()\x00-\x1f]+",
+        "is no device: write it as Dial() has it, such as 'PJSIP/101'",
+    ),
+]
+
+#: What can be dialled as it stands, or nothing: these characters and no others reach Asterisk.
+Extension = Annotated[
+    str,
+    _written(
+        r"[0-9A-Za-z*#+._-]{0,64}",
+        "is no extension: it may hold digits, letters and * # + . _ -, 64 of them at the most",
+    ),
+]
 
 #: A pattern of numbers as in extensions.conf: ``_NXX``, ``_+49X.``, ``_[1-5]XX``, or a number without the underscore.
 #: Asterisk does not look at what stands behind ``.`` or ``!``: whoever writes it expects less than would be allowed.
 DialPattern = Annotated[
     str,
-    StringConstraints(
-        max_length=80,
-        pattern=r"^(_(([0-9A-Za-z*#+-]|\[[0-9A-Za-z*#+-]+\])+[.!]?|[.!])|[0-9A-Za-z*#+.-][0-9A-Za-z*#+._-]*)$",
+    _written(
+        r"(?=.{1,80}$)(_(([0-9A-Za-z*#+-]|\[[0-9A-Za-z*#+-]+\])+[.!]?|[.!])|[0-9A-Za-z*#+.-][0-9A-Za-z*#+._-]*)",
+        "is no pattern as in extensions.conf, such as '_NXXXXXX' or '_0[1-9]X.', and no number",
     ),
+    AfterValidator(_no_bare_pattern),
 ]
+
+
+Country = Annotated[str, _written(r"([A-Z]{2})?", "is no country: two capital letters (ISO 3166), such as 'DE'")]
 
 
 class PhoneUser(_Section):
@@ -385,7 +421,7 @@ class PhoneUser(_Section):
     """
 
     devices: Annotated[list[Device], Field(min_length=1, max_length=20)]
-    extension: Extension | Literal[""] = ""
+    extension: Extension = ""
     name: Annotated[str, StringConstraints(max_length=200)] = ""
     dial: list[DialPattern] | None = None
     notes: bool = False
@@ -427,10 +463,12 @@ class BookSettings(_Section):
         cache_limit: answers kept.
     """
 
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | Literal[""] = ""
+    country: Country = ""
     files: list[Path] = []
     command: list[str] = []
-    ldap: Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/]+$")] | Literal[""] = ""
+    ldap: Annotated[
+        str, _written(r"(ldaps?://[^\s/]+)?", "is no address of a directory, such as 'ldaps://ldap.example.org'")
+    ] = ""
     ldap_base: str = ""
     ldap_filter: str = (
         "(|(telephoneNumber={number})(telephoneNumber={e164})(telephoneNumber={national})"
@@ -466,7 +504,7 @@ class PhoneSettings(_Section):
     """
 
     account: str
-    context: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._-]{1,79}$")]
+    context: Annotated[str, _written(r"[0-9A-Za-z._-]{1,79}", "is no context of the dialplan, such as 'internal'")]
     dial: list[DialPattern] = []
     ring_time: Annotated[float, Field(ge=1, le=600)] = 30.0
     variables: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w(),.-]*$")], str] = {}
@@ -612,13 +650,25 @@ def load(path: Path) -> Settings:
         ConfigError: it cannot be read, is no TOML, or says something wrong; one line for each complaint.
     """
     try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}{_toml_advice(text, str(error))}") from None
     return parse(data, str(path))
+
+
+def _toml_advice(text: str, error: str) -> str:
+    """Return what to do about the mistake that people make most; "" if it is another one."""
+    place = re.search(r"at line (\d+)", error)
+    line = text.splitlines()[int(place[1]) - 1].strip() if place else ""
+    if line.startswith("[") and "@" in line and '"' not in line:
+        return '; an address in a heading needs quotation marks, as in [phone.user."alice@example.org"]'
+    return ""
 
 
 def parse(data: dict[str, Any], origin: str) -> Settings:
@@ -633,16 +683,32 @@ def parse(data: dict[str, Any], origin: str) -> Settings:
         raise ConfigError("\n".join(f"{origin}: {complaint}" for complaint in complaints)) from None
 
 
+#: What administrators of Asterisk and of XMPP servers call some of our keys.
+_ASTERISKS_OWN = {"secret": "password", "component_secret": "password", "hostname": "host", "bindport": "port"}
+
+#: Complaints of pydantic's about types, by their kind, as an administrator would say it.
+_IN_WORDS = {
+    "list_type": 'must be a list in brackets, such as ["…"]',
+    "too_short": "must not be empty",
+    "string_type": "must be a text in quotation marks",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("model_type", "dict_type"), "must be a section, with a heading in brackets"),
+}
+
+
 def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    where = ".".join(str(part) for part in location) or "the file"
+    where = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        near = [key for key in [_ASTERISKS_OWN.get(str(location[-1]))] if key in known]
+        near = near or difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
         return f"{where}: unknown key; {advice}"
     if kind == "missing":
         return f"{where}: is missing"
-    return f"{where}: {message.removeprefix('Value error, ')}"
+    text = _IN_WORDS.get(kind) or message.removeprefix("Value error, ")
+    return f"{where}: {text}" if where else text
 
 
 def _known_keys(section: tuple[int | str, ...]) -> list[str]:

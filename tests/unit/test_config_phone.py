@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agi_xmpp.config import parse
+from agi_xmpp.config import load, parse
 from agi_xmpp.errors import ConfigError
 
 ACCOUNT = {"jid": "phone@example.org", "password": "s3cr3t-word"}
@@ -81,6 +81,52 @@ def test_patterns_of_the_dialplan_are_taken(pattern):
 )
 def test_patterns_that_would_mean_something_else_are_not(pattern):
     assert "phone.dial.0" in complaint(file(dial=[pattern]))
+
+
+@pytest.mark.parametrize("pattern", ["6XX", "X.", "NXXXXXX", "+49X.", "0."])
+def test_a_pattern_without_its_underscore_is_pointed_out(pattern):
+    assert f"write '_{pattern}'" in complaint(file(dial=[pattern]))
+
+
+@pytest.mark.parametrize("number", ["601", "*98", "front-desk", "NORA", "+4930"])
+def test_a_number_needs_no_underscore(number):
+    assert phone(dial=[number]).dial == [number]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"users": {"a@x.org": {"devices": ["101"]}}}, "devices.0: '101' is no device: write it as Dial() has it"),
+        ({"users": {"a@x.org": {"devices": "PJSIP/1"}}}, "devices: must be a list in brackets"),
+        ({"users": {"a@x.org": {"devices": []}}}, "devices: must not be empty"),
+        ({"users": {"a@x.org": {"devices": ["PJSIP/1"], "extension": "1 2"}}}, "extension: '1 2' is no extension"),
+        ({"users": {"a@x.org": {"devices": ["PJSIP/1"], "notes": "maybe"}}}, "notes: must be true or false"),
+        ({"dial": ["_[1"]}, "dial.0: '_[1' is no pattern as in extensions.conf"),
+        ({"context": "my phones"}, "context: 'my phones' is no context"),
+        ({"ring_time": "long"}, "ring_time: must be a number"),
+        ({"book": {"country": "Germany"}}, "book.country: 'Germany' is no country"),
+        ({"book": {"ldap": "ldap.example.org"}}, "book.ldap: 'ldap.example.org' is no address of a directory"),
+        ({"book": "contacts.csv"}, "book: must be a section"),
+    ],
+)
+def test_complaints_are_in_words(changes, words):
+    text = complaint(file(**changes))
+    assert words in text
+    assert "match pattern" not in text
+    assert "\n" not in text
+
+
+def test_the_manager_users_secret_is_our_password():
+    data = file()
+    data["ami"]["secret"] = data["ami"].pop("password")
+    assert "ami.secret: unknown key; did you mean password?" in complaint(data)
+
+
+def test_an_address_in_a_heading_needs_quotation_marks(tmp_path):
+    path = tmp_path / "agi-xmpp.toml"
+    path.write_text('[phone]\naccount = "phone"\n[phone.user.alice@example.org]\ndevices = ["PJSIP/101"]\n')
+    with pytest.raises(ConfigError, match=r'needs quotation marks, as in \[phone\.user\."alice@example\.org"\]'):
+        load(path)
 
 
 @pytest.mark.parametrize(
