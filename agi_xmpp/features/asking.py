@@ -51,6 +51,7 @@ class _Ask:
     """One call's question, and the cards that are still open for it."""
 
     result: asyncio.Future[Outcome | Exception]
+    saw: Callable[[Jid], None]
     cards: list[Card] = field(default_factory=list)
     sending: list[asyncio.Task[None]] = field(default_factory=list)
     declined_by: Jid | None = None
@@ -93,6 +94,8 @@ class Asking(Guest):
         seconds: float,
         send_timeout: float,
         why_cancelled: Callable[[], str],
+        saw: Callable[[Jid], None] = lambda _person: None,
+        seen_extends: float = 0.0,
     ) -> Outcome:
         """Put a menu before people and return the first choice. All cards are closed when this ends, however it does.
 
@@ -103,13 +106,15 @@ class Asking(Guest):
             seconds: how long the answer may take, from now on.
             send_timeout: seconds that the question may take to the server.
             why_cancelled: returns what people are told if this is cancelled.
+            saw: called once for each of the people whose client shows the question (XEP-0333), or who answers it.
+            seen_extends: seconds more for the answer, once, if it lies before somebody's eyes when the time is over.
 
         Raises:
             BadText: the menu cannot be sent.
             TimeoutError: nobody has chosen, and not everybody declined; the text says who could not be asked.
             NotConnected, Bounced: nobody could be reached; the last reason.
         """
-        ask = _Ask(asyncio.get_running_loop().create_future())
+        ask = _Ask(asyncio.get_running_loop().create_future(), saw)
         for person in people:
             card = self._desk.open(person, menu, thread)
             card.ids.append(secrets.token_hex(12))
@@ -120,9 +125,12 @@ class Asking(Guest):
             ask.sending = [asyncio.create_task(self._send(ask, card, send_timeout)) for card in list(ask.cards)]
             # Not `asyncio.timeout`: an answer in the same moment would be lost.
             await asyncio.wait([ask.result], timeout=seconds)
+            if seen_extends and not ask.result.done() and any(card.seen for card in ask.cards):
+                log.info("%s: %g s more for the answer: %s", thread, seen_extends, _seen(ask.cards))
+                await asyncio.wait([ask.result], timeout=seen_extends)
             if not ask.result.done():
                 ending = TIMED_OUT
-                log.info("%s: no answer within %g s: %s", thread, seconds, _seen(ask.cards))
+                log.info("%s: no answer in time: %s", thread, _seen(ask.cards))
                 raise TimeoutError(str(ask.failure or ""))
         except asyncio.CancelledError:
             ending = why_cancelled()
@@ -149,6 +157,8 @@ class Asking(Guest):
 
     def message_came(self, message: IncomingMessage, *, kept: bool, awaited: bool) -> bool:
         """See `Guest.message_came`."""
+        for card in self._desk.shown(message):
+            self._saw(card)
         verdict = self._desk.route(message, kept=kept, awaited=awaited)
         if verdict is None:
             return False
@@ -157,6 +167,8 @@ class Asking(Guest):
         elif isinstance(verdict, Declined):
             self._decline(verdict.card, message.sender)
         elif isinstance(verdict, Told):
+            if verdict.card:
+                self._saw(verdict.card)
             self._tell(message.sender if message.occupant else message.sender.bare, verdict)
         return True
 
@@ -231,8 +243,15 @@ class Asking(Guest):
             raise Refused("nothing was chosen for a call that waits for your answer", "bad-request")
         return CommandResult("\n".join(notes))
 
+    def _saw(self, card: Card) -> None:
+        ask = self._asks.get(card)
+        if ask and not card.seen:
+            card.seen = True
+            ask.saw(card.to)
+
     def _choose(self, chosen: Chosen, sender: Jid) -> None:
         ask = self._asks[chosen.card]
+        self._saw(chosen.card)
         what = f"{chosen.choice.key}: {chosen.choice.label}"
         log.info("%s: %s chose %s", chosen.card.thread, sender.bare, chosen.choice.key)
         self._close(chosen.card, f"You chose {what}", answered=True)
@@ -242,6 +261,7 @@ class Asking(Guest):
 
     def _decline(self, card: Card, sender: Jid) -> None:
         ask = self._asks[card]
+        self._saw(card)
         log.info("%s: %s declined", card.thread, sender.bare)
         ask.declined_by = sender
         self._close(card, "You declined.", answered=True)

@@ -59,7 +59,7 @@ class Card:
         hints: how often it was explained, or its end.
         sent: the server has the question, or may have it.
         pending: an answer that came without saying to which call.
-        seen: the person's client has shown it (XEP-0333).
+        seen: a client of the person has shown it (XEP-0333), or an answer says so.
         ending: what the person was told when it was closed, "" while it is open.
         closed_at: on the desk's clock.
         answered: it was closed by the person's own answer.
@@ -207,6 +207,13 @@ class Desk:
         example = f"{card.name} {card.menu.choices[0].key}"
         return f"{card.menu.text}\nYou are asked about another call, too: for this one, answer for example {example}"
 
+    def shown(self, message: IncomingMessage) -> list[Card]:
+        """Return the open cards that a displayed marker (XEP-0333) is about; only who was asked can send one."""
+        if not message.displayed:
+            return []
+        cards = self._open.get(message.sender.bare, ())
+        return [card for card in cards if card.takes(message) and message.displayed in card.ids]
+
     def find(self, message_id: str) -> Card | None:
         """Return the open card whose question has that message id."""
         cards = itertools.chain.from_iterable(self._open.values())
@@ -227,9 +234,6 @@ class Desk:
         if message.type not in ("chat", "normal"):
             return None
         cards = [card for card in self._open.get(message.sender.bare, ()) if card.takes(message)]
-        if message.displayed:
-            for card in cards:
-                card.seen = card.seen or message.displayed in card.ids
         if message.reacts_to:
             return self._react(cards, message)
         if message.action:

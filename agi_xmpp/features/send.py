@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from agi_xmpp.errors import NotAcknowledged, NotConnected
+from collections.abc import Awaitable
+
+from agi_xmpp.errors import AgiHangup, NotAcknowledged, NotConnected, UsageError
 from agi_xmpp.features.verb import Call, Verb
+from agi_xmpp.xmpp.model import PLAIN, Extras
 
 #: Seconds that a caller may hear nothing while we wait for the server. A session that just reconnects needs 1 to 2.
 TIMEOUT = 5.0
@@ -17,10 +20,14 @@ async def run(call: Call) -> None:
 
     ``?wait=sent`` (default) waits for the server's acknowledgement (XEP-0198), ``delivered`` also for the addressee's
     receipt (XEP-0184), ``none`` for nothing. ``?queue=SECONDS`` keeps the text that long when there is no session.
+    ``?seen=SECONDS`` also waits that long until a client of the addressee has shown the text (XEP-0333).
     """
     wait = call.choice("wait", ("sent", "delivered", "none"))
     timeout = call.seconds("timeout", TIMEOUT)
     queue = call.seconds("queue", QUEUE_TIME if wait == "none" else 0.0)
+    seen = call.seconds("seen", 0.0)
+    if seen and wait == "none":
+        raise UsageError("seen= waits and wait=none does not: take one of them away")
     to = call.arguments[1]
     text = await call.text(2)
     session = call.session
@@ -29,7 +36,12 @@ async def run(call: Call) -> None:
         return
     try:
         message_id = await session.send_message(
-            to, text, thread=call.thread, receipt=wait == "delivered", timeout=timeout
+            to,
+            text,
+            thread=call.thread,
+            receipt=wait == "delivered",
+            extras=Extras(markable=True) if seen else PLAIN,
+            timeout=timeout,
         )
     except NotConnected as error:
         if not queue:
@@ -37,16 +49,34 @@ async def run(call: Call) -> None:
         await _done(call, "QUEUED", session.queue_message(to, text, thread=call.thread, max_age=queue))
         await call.set("JABBER_ERROR", str(error))
         return
-    if wait == "delivered":
-        try:
-            await session.delivered(message_id, timeout)
-        except NotAcknowledged as error:
-            # The server has the message. Clients need not send receipts, so this is no failure (XEP-0184 section 5).
-            await call.set("JABBER_ERROR", str(error))
-        else:
-            await _done(call, "DELIVERED", message_id)
-            return
-    await _done(call, "SENT", message_id)
+    delivered = wait == "delivered" and await _came(call, session.delivered(message_id, timeout))
+    if seen and await _shown(call, message_id, seen):
+        delivered = True
+        await call.set("JABBER_ERROR", "")
+        await call.set("JABBER_SEEN", "1")
+    await _done(call, "DELIVERED" if delivered else "SENT", message_id)
+
+
+async def _shown(call: Call, message_id: str, seconds: float) -> bool:
+    """Return True if a client shows the message in time. The caller's hangup ends the wait: the message has left."""
+    try:
+        async with call.channel.until_hangup():
+            return await _came(call, call.session.seen(message_id, seconds))
+    except AgiHangup as error:
+        await call.set("JABBER_ERROR", str(error))
+        return False
+
+
+async def _came(call: Call, news: Awaitable[None]) -> bool:
+    """Return True if what was waited for has come; otherwise JABBER_ERROR says that it has not."""
+    try:
+        await news
+    except NotAcknowledged as error:
+        # The server has the message. Clients need not send receipts or read marks, so this is no failure
+        # (XEP-0184 section 5).
+        await call.set("JABBER_ERROR", str(error))
+        return False
+    return True
 
 
 async def _done(call: Call, status: str, message_id: str) -> None:
@@ -56,11 +86,14 @@ async def _done(call: Call, status: str, message_id: str) -> None:
 
 VERB = Verb(
     name="jabber_send",
-    usage="jabber_send[?wait=sent|delivered|none&timeout=5&queue=SECONDS&enc=uri&var=NAME],account,jid[/resource],text",
-    clears={"JABBER_SEND_STATUS": "ERROR", "JABBER_SEND_ID": "", "JABBER_ERROR": ""},
+    usage=(
+        "jabber_send[?wait=sent|delivered|none&timeout=5&seen=SECONDS&queue=SECONDS&enc=uri&var=NAME]"
+        ",account,jid[/resource],text"
+    ),
+    clears={"JABBER_SEND_STATUS": "ERROR", "JABBER_SEND_ID": "", "JABBER_SEEN": "0", "JABBER_ERROR": ""},
     status="JABBER_SEND_STATUS",
     failures=frozenset({"FAILED"}),
-    options=frozenset({"wait", "timeout", "queue", "enc", "var"}),
+    options=frozenset({"wait", "timeout", "seen", "queue", "enc", "var"}),
     arguments=3,
     max_arguments=None,
     run=run,

@@ -10,6 +10,7 @@ import pytest
 from agi_xmpp.errors import BadJid, Bounced, UsageError
 from agi_xmpp.features.ask import MAX_PEOPLE, parse_people
 from agi_xmpp.features.asking import Asking
+from agi_xmpp.xmpp.jid import parse as parse_jid
 from agi_xmpp.xmpp.model import IncomingMessage, Jid
 from tests.unit.features.fakes import FOREVER, FakeChannel, FakeSession, dispatcher, run
 
@@ -35,6 +36,13 @@ class Conversation:
         message = IncomingMessage(Jid("bob", "x.org", "pc"), body, "chat", "b1", "", now + 1, now + 1)
         assert self.session.guest(Asking).message_came(message, kept=False, awaited=False)
 
+    async def show(self, sender: str) -> None:
+        await self.until_asked()
+        question = next(kwargs["message_id"] for _, args, kwargs in self.session.calls if args[0] == sender)
+        now = asyncio.get_running_loop().time() + 1
+        message = IncomingMessage(parse_jid(f"{sender}/pc"), "", "chat", "b2", "", now, now, displayed=question)
+        self.session.guest(Asking).message_came(message, kept=False, awaited=False)
+
     async def variables(self) -> dict[str, str]:
         async with asyncio.timeout(5):
             await self._task
@@ -57,6 +65,8 @@ async def test_a_choice():
         "JABBER_ASK_STATUS": "OK",
         "JABBER_ASK": "2",
         "JABBER_ASK_FROM": "bob@x.org/pc",
+        "JABBER_SEEN": "1",
+        "JABBER_SEEN_BY": "bob@x.org",
         "JABBER_ERROR": "",
     }
     _, args, kwargs = call.session.calls[0]
@@ -86,6 +96,35 @@ async def test_a_hangup_ends_it_and_closes_the_card():
     variables = await call.variables()
     assert variables["JABBER_ASK_STATUS"] == "HANGUP"
     assert call.session.calls[-1][1][1].endswith("Closed: the caller hung up.")
+
+
+@pytest.mark.parametrize("ending", ["timeout", "hangup", "bounce"])
+async def test_who_has_seen_it_is_known_however_it_ends(ending: str):
+    seconds = "0.05" if ending == "timeout" else "20"
+    call = Conversation("pbx", "bob@x.org&carol@x.org&dave@x.org", seconds, "q", "1=a")
+    await call.show("carol@x.org")
+    await call.show("bob@x.org")
+    if ending == "hangup":
+        call.channel.hang_up()
+    elif ending == "bounce":
+        for _, _, kwargs in list(call.session.calls):
+            call.session.guest(Asking).message_bounced(kwargs["message_id"], Bounced("gone", "gone"))
+    variables = await call.variables()
+    assert (variables["JABBER_SEEN"], variables["JABBER_SEEN_BY"]) == ("1", "carol@x.org&bob@x.org")
+    assert variables["JABBER_ASK_STATUS"] == {"timeout": "TIMEOUT", "hangup": "HANGUP", "bounce": "ERROR"}[ending]
+
+
+async def test_nobody_has_seen_it():
+    variables = await Conversation("pbx", "bob@x.org", "0.01", "q", "1=a").variables()
+    assert (variables["JABBER_SEEN"], variables["JABBER_SEEN_BY"]) == ("0", "")
+
+
+async def test_more_time_for_somebody_who_looks():
+    call = Conversation("pbx", "bob@x.org", "0.01", "q", "1=a", seen_extends="0.01")
+    await call.show("bob@x.org")
+    variables = await call.variables()
+    assert (variables["JABBER_ASK_STATUS"], variables["JABBER_SEEN"]) == ("TIMEOUT", "1")
+    assert "number of seconds" in await refused("pbx", "bob@x.org", "20", "q", "1=a", seen_extends="long")
 
 
 async def test_a_stop_of_the_service_closes_the_card():

@@ -27,8 +27,9 @@ class Stage:
         self.session = FakeSession(**results)
         self.asking = Asking(self.session, lambda: 1000.0)
         self.cancelled = OVER
+        self.saw: list[Jid] = []
 
-    async def ask(self, *people: Jid, seconds: float = 20.0) -> asyncio.Task[Outcome]:
+    async def ask(self, *people: Jid, seconds: float = 20.0, seen_extends: float = 0.0) -> asyncio.Task[Outcome]:
         """Begin to ask; the questions have been sent when this returns."""
         work = self.asking.ask(
             people or (BOB,),
@@ -37,6 +38,8 @@ class Stage:
             seconds=seconds,
             send_timeout=5.0,
             why_cancelled=lambda: self.cancelled,
+            saw=self.saw.append,
+            seen_extends=seen_extends,
         )
         before = len(self.sent("send_message"))
         task = asyncio.ensure_future(work)
@@ -130,6 +133,69 @@ async def test_the_log_tells_who_has_seen_it(caplog):
     with pytest.raises(TimeoutError):
         await task
     assert "bob@x.org has seen it, carol@x.org has not" in caplog.text
+
+
+async def test_who_has_seen_it_is_told_once_each():
+    stage = Stage()
+    task = await stage.ask(BOB, CAROL)
+    for sender in (Jid("eve", "x.org", "pc"), CAROL):
+        stage.hear("", sender, displayed=stage.question_id())
+    assert stage.saw == []
+    for resource in ("phone", "desk"):
+        stage.hear("", Jid("bob", "x.org", resource), displayed=stage.question_id())
+    assert stage.saw == [BOB]
+    stage.hear("2", CAROL)
+    await task
+    assert stage.saw == [BOB, CAROL]
+
+
+@pytest.mark.parametrize("words", ["1", "no", "9"])
+async def test_who_answers_has_seen_it(words):
+    stage = Stage()
+    task = await stage.ask()
+    stage.hear(words)
+    assert stage.saw == [BOB]
+    stage.hear("1")
+    await task
+    stage.hear("", displayed=stage.question_id())  # too late to matter
+    assert stage.saw == [BOB]
+
+
+async def test_somebody_who_looks_at_it_gets_more_time_once(caplog):
+    caplog.set_level(logging.INFO)
+    stage = Stage()
+    task = await stage.ask(seconds=0.01, seen_extends=20.0)
+    stage.hear("", displayed=stage.question_id())
+    async with asyncio.timeout(5):
+        while "20 s more for the answer: bob@x.org has seen it" not in caplog.text:
+            await asyncio.sleep(0)
+    stage.hear("2")
+    assert (await task).choice == MENU.choices[1]
+
+
+async def test_the_time_is_over_after_that(caplog):
+    caplog.set_level(logging.INFO)
+    stage = Stage()
+    task = await stage.ask(seconds=0.01, seen_extends=0.01)
+    stage.hear("", displayed=stage.question_id())
+    with pytest.raises(TimeoutError):
+        await task
+    assert caplog.text.count("s more for the answer") == 1
+
+
+@pytest.mark.parametrize("who", [None, CAROL])
+async def test_no_more_time_if_nobody_who_may_still_answer_looks(who, caplog):
+    """Nobody at all, or only somebody who has declined."""
+    caplog.set_level(logging.INFO)
+    stage = Stage()
+    task = await stage.ask(BOB, CAROL, seconds=0.01, seen_extends=3600.0)
+    if who:
+        stage.hear("", who, displayed=stage.question_id(who))
+        stage.hear("no", who)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 5)
+    assert task.done()
+    assert "s more for the answer" not in caplog.text
 
 
 @pytest.mark.parametrize("ending", [HUNG_UP, OVER])

@@ -108,11 +108,23 @@ class TestOneCard:
         assert verdicts[-1] == Nothing()
         assert isinstance(route(desk, "1"), Chosen)
 
-    def test_seen(self, desk, ann):
-        assert route(desk, displayed="other") is None
-        assert not ann.seen
-        assert route(desk, displayed="m-ann") is None
-        assert ann.seen
+    def test_a_read_mark(self, desk, ann):
+        assert desk.shown(message(displayed="m-ann")) == [ann]
+        assert route(desk, displayed="m-ann") is None  # it is no answer
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"displayed": ""},
+            {"displayed": "other"},
+            {"displayed": "m-ann", "sender": CAROL},
+            {"displayed": "m-ann", "sender": Jid("bob", "x.org.evil", "pc")},
+            {"displayed": "m-ann", "sender": PHONE, "occupant": True},
+            {"displayed": "m-ann", "sent_at": 999.0},
+        ],
+    )
+    def test_a_read_mark_of_something_or_somebody_else(self, desk, ann, changes):
+        assert desk.shown(message(**changes)) == []
 
 
 class TestWhoAndWhat:

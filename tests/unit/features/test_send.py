@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agi_xmpp.errors import Bounced, NotAcknowledged, NotConnected
-from tests.unit.features.fakes import FakeChannel, FakeSession, dispatcher, run
+from agi_xmpp.xmpp.model import PLAIN, Extras
+from tests.unit.features.fakes import FOREVER, FakeChannel, FakeSession, dispatcher, run
 
 
 async def send(*args, session=None, **query):
@@ -15,10 +18,14 @@ async def send(*args, session=None, **query):
 async def test_sent():
     session = FakeSession()
     variables = await send("hi", session=session)
-    assert variables == {"JABBER_SEND_STATUS": "SENT", "JABBER_SEND_ID": "m1", "JABBER_ERROR": ""}
-    assert session.calls == [
-        ("send_message", ("bob@x.org", "hi"), {"thread": "call-1700000000.42", "receipt": False, "timeout": 5.0})
-    ]
+    assert variables == {
+        "JABBER_SEND_STATUS": "SENT",
+        "JABBER_SEND_ID": "m1",
+        "JABBER_SEEN": "0",
+        "JABBER_ERROR": "",
+    }
+    options = {"thread": "call-1700000000.42", "receipt": False, "extras": PLAIN, "timeout": 5.0}
+    assert session.calls == [("send_message", ("bob@x.org", "hi"), options)]
 
 
 async def test_commas_belong_to_the_text():
@@ -87,6 +94,62 @@ async def test_a_bounce_is_reported():
     variables = await send("hi", session=session, wait="delivered")
     assert variables["JABBER_SEND_STATUS"] == "FAILED"
     assert "item-not-found" in variables["JABBER_ERROR"]
+
+
+async def test_seen():
+    session = FakeSession()
+    variables = await send("hi", session=session, seen="30")
+    assert (variables["JABBER_SEND_STATUS"], variables["JABBER_SEEN"]) == ("DELIVERED", "1")
+    assert session.calls[0][2]["extras"] == Extras(markable=True)
+    assert session.calls[1] == ("seen", ("m1", 30.0), {})
+
+
+async def test_not_seen_is_sent_with_a_reason():
+    variables = await send("hi", session=FakeSession(seen=NotAcknowledged("not shown")), seen="30")
+    assert (variables["JABBER_SEND_STATUS"], variables["JABBER_SEEN"]) == ("SENT", "0")
+    assert (variables["JABBER_ERROR"], variables["JABBER_SEND_ID"]) == ("not shown", "m1")
+
+
+@pytest.mark.parametrize(
+    ("delivered", "seen", "status", "mark", "error"),
+    [
+        (None, None, "DELIVERED", "1", ""),
+        (None, NotAcknowledged("not shown"), "DELIVERED", "0", "not shown"),
+        (NotAcknowledged("no receipt"), None, "DELIVERED", "1", ""),
+        (NotAcknowledged("no receipt"), NotAcknowledged("not shown"), "SENT", "0", "not shown"),
+        (None, Bounced("gone", "gone"), "FAILED", "0", "gone"),
+    ],
+)
+async def test_a_receipt_and_a_read_mark(delivered, seen, status, mark, error):
+    session = FakeSession(delivered=delivered, seen=seen)
+    variables = await send("hi", session=session, wait="delivered", seen="30")
+    shown = tuple(variables[f"JABBER_{name}"] for name in ("SEND_STATUS", "SEEN", "ERROR"))
+    assert shown == (status, mark, error)
+
+
+async def test_a_hangup_ends_the_wait_for_a_read_mark_and_it_was_sent_all_the_same():
+    session = FakeSession(seen=FOREVER)
+    channel = FakeChannel("jabber_send", ("pbx", "bob@x.org", "hi"), {"seen": "3600"})
+    task = asyncio.ensure_future(dispatcher(session)(channel))  # type: ignore[arg-type]
+    await session.waiting.wait()
+    channel.hang_up()
+    await asyncio.wait_for(task, 5)
+    assert (channel.variables["JABBER_SEND_STATUS"], channel.variables["JABBER_SEEN"]) == ("SENT", "0")
+    assert channel.variables["JABBER_ERROR"] == "the caller hung up"
+
+
+async def test_seen_waits_and_wait_none_does_not():
+    session = FakeSession()
+    variables = await send("hi", session=session, wait="none", seen="1")
+    assert (variables["JABBER_SEND_STATUS"], session.calls) == ("ERROR", [])
+    assert "take one of them away" in variables["JABBER_ERROR"]
+
+
+async def test_what_waits_for_a_session_is_not_waited_for():
+    session = FakeSession(send_message=NotConnected("away"))
+    variables = await send("hi", session=session, queue="60", seen="30")
+    assert (variables["JABBER_SEND_STATUS"], variables["JABBER_SEEN"]) == ("QUEUED", "0")
+    assert [name for name, _, _ in session.calls] == ["send_message", "queue_message"]
 
 
 async def test_without_a_session_it_fails_or_is_queued():
