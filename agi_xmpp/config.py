@@ -14,9 +14,10 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -37,8 +38,11 @@ from pydantic import (
 from agi_xmpp.errors import ConfigError
 from agi_xmpp.quoting import SPECIAL_EXTENSIONS
 
-#: How long a password command may take, in seconds. A command that asks a human would hang the start for ever.
-PASSWORD_COMMAND_TIMEOUT = 10.0
+#: How long a command for a password or token may take, in seconds. One that asks a human would hang the start for ever.
+SECRET_COMMAND_TIMEOUT = 10.0
+
+#: What a token may hold: it travels as in a header of HTTP (RFC 7628 section 3.1), behind the word Bearer and a blank.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 Host = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[^\s/@]+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -86,45 +90,64 @@ class AgiSettings(_Section):
     script: list[ScriptRoute] = []
 
 
-class _PasswordSource(_Section):
-    """Where a password comes from: inline, a file, an environment variable or a command."""
+class _SecretSource(_Section):
+    """Where a secret comes from: inline, a file, an environment variable or a command, each by a key of its own."""
+
+    #: What the secret may be; the keys begin with it.
+    _kinds: ClassVar[Sequence[str]] = ()
+
+    @classmethod
+    def _source_keys(cls) -> list[str]:
+        return [f"{kind}{form}" for kind in cls._kinds for form in ("", "_file", "_env", "_command")]
+
+    @property
+    def sources(self) -> list[str]:
+        """The keys that say where the secret comes from; one is right."""
+        return [key for key in self._source_keys() if getattr(self, key) is not None]
+
+    def _demand_one_source(self) -> None:
+        if len(self.sources) != 1:
+            *keys, last = self._source_keys()
+            raise ValueError(
+                f"needs exactly one of {', '.join(keys)} and {last}"
+                + (f", not {' and '.join(self.sources)}" if self.sources else "")
+            )
+
+    def secret(self) -> str:
+        """Fetch the secret from where the settings say. It is read anew at every call, so that it can be changed.
+
+        Raises:
+            ConfigError: the file, variable or command does not give one; the text never holds the secret.
+        """
+        key = self.sources[0]
+        kind, _, form = key.partition("_")
+        value = getattr(self, key)
+        match form:
+            case "file":
+                text, origin = _read_secret_file(key, value), f"{key} {value}"
+            case "env":
+                text, origin = os.environ.get(value, ""), f"environment variable {value}"
+            case "command":
+                text, origin = _run_secret_command(key, value), key
+            case _:
+                text, origin = value.get_secret_value(), key
+        secret = text.splitlines()[0] if form and text else text
+        if not secret:
+            raise ConfigError(f"{origin} gives no {kind} (its first line is empty)")
+        if kind == "token" and not _TOKEN.fullmatch(secret):
+            raise ConfigError(f"{origin} gives no token: its first line must be the token alone, without blanks")
+        return secret
+
+
+class _PasswordSource(_SecretSource):
+    """Where a password comes from."""
+
+    _kinds: ClassVar[Sequence[str]] = ("password",)
 
     password: SecretStr | None = None
     password_file: Path | None = None
     password_env: str | None = None
     password_command: list[str] | None = None
-
-    @property
-    def sources(self) -> list[str]:
-        """The keys that say where the password comes from; one is right."""
-        keys = ("password", "password_file", "password_env", "password_command")
-        return [key for key in keys if getattr(self, key) is not None]
-
-    def secret(self) -> str:
-        """Fetch the password from where the settings say. It is read anew at every call, so that it can be changed.
-
-        Raises:
-            ConfigError: the file, variable or command does not give one; the text never holds the secret.
-        """
-        if self.password is not None:
-            return self.password.get_secret_value()
-        if self.password_file is not None:
-            try:
-                text = self.password_file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise ConfigError(f"password_file {self.password_file}: {reason}") from None
-            origin = f"password_file {self.password_file}"
-        elif self.password_env is not None:
-            text = os.environ.get(self.password_env, "")
-            origin = f"environment variable {self.password_env}"
-        else:
-            assert self.password_command is not None  # noqa: S101 - _consistent has seen to it
-            text, origin = _run_password_command(self.password_command), "password_command"
-        password = text.splitlines()[0] if text else ""
-        if not password:
-            raise ConfigError(f"{origin} gives no password (its first line is empty)")
-        return password
 
 
 class RoomSettings(_PasswordSource):
@@ -159,12 +182,15 @@ _CLIENT_ONLY = {
 class AccountSettings(_PasswordSource):
     """``[account.NAME]``: one XMPP login, or a whole domain of our own as a component of the server (XEP-0114).
 
+    It proves itself by a password, or a client by a token (OAUTHBEARER, RFC 7628).
+
     Attributes:
         type: ``client``, or ``component``.
         jid: our address; with a resource, that resource is asked for (res_xmpp's default is ``asterisk-xmpp``). Of a
             component its domain, with the part before the ``@`` that our own messages come from, if there shall be one.
-        password, password_file, password_env, password_command: exactly one of them. The file's and the command's first
-            line counts; the command is a list of words, no shell.
+        password, password_file, password_env, password_command: exactly one of them or of the next. The file's and the
+            command's first line counts; the command is a list of words, no shell.
+        token, token_file, token_env, token_command: an access token instead of a password, in the same ways.
         server: host to connect to; without it the domain's SRV records decide (RFC 6120 section 3.2, XEP-0368), and a
             component connects to this machine.
         port: only with ``server``; default 5222, or 5223 with ``tls = "direct"``; of a component 5347.
@@ -188,7 +214,7 @@ class AccountSettings(_PasswordSource):
         connect_timeout: seconds for connecting and negotiating.
         resume_timeout: seconds for which a broken stream may be resumed (XEP-0198); 0 turns resumption off.
         retry_max: seconds between attempts at the most.
-        login_retry: seconds between attempts after the server refused our password.
+        login_retry: seconds between attempts after the server refused our password or token.
         max_body: characters of one message; servers drop the connection for stanzas over their limit (often 256 KiB).
         queue_limit: messages that wait for a session at the most.
         upload: address of the upload service (XEP-0363); without it the server is asked for one.
@@ -196,8 +222,14 @@ class AccountSettings(_PasswordSource):
         room: rooms by their address.
     """
 
+    _kinds: ClassVar[Sequence[str]] = ("password", "token")
+
     type: Literal["client", "component"] = "client"
     jid: str
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    token_env: str | None = None
+    token_command: list[str] | None = None
     server: Host | None = None
     port: Port | None = None
     tls: Literal["starttls", "direct", "none"] = "starttls"
@@ -230,6 +262,11 @@ class AccountSettings(_PasswordSource):
     def is_component(self) -> bool:
         """True for a component (XEP-0114)."""
         return self.type == "component"
+
+    @property
+    def by_token(self) -> bool:
+        """True if it logs in by a token and not by a password."""
+        return self.sources[0].startswith("token")
 
     @model_validator(mode="before")
     @classmethod
@@ -269,11 +306,7 @@ class AccountSettings(_PasswordSource):
 
     @model_validator(mode="after")
     def _consistent(self) -> AccountSettings:
-        if len(self.sources) != 1:
-            raise ValueError(
-                "needs exactly one of password, password_file, password_env and password_command"
-                + (f", not {' and '.join(self.sources)}" if self.sources else "")
-            )
+        self._demand_one_source()
         if self.password is not None and self.password.get_secret_value() in EXAMPLE_PASSWORDS:
             raise ValueError("password is still the one of the example; set the account's own")
         if self.port is not None and self.server is None:
@@ -284,6 +317,8 @@ class AccountSettings(_PasswordSource):
             raise ValueError('domain is for type = "component" only: a client\'s is in its jid')
         elif self.accept_unencrypted:
             raise ValueError('accept_unencrypted is for type = "component" only: a client always encrypts')
+        elif self.tls == "none" and self.by_token:
+            raise ValueError('a token is sent on an encrypted connection only: tls = "none" needs a password')
         elif self.tls == "none" and not is_loopback(self.server):
             raise ValueError('tls = "none" is allowed only with a server on this machine (server = "127.0.0.1")')
         if self.accept_any_certificate and self.ca_file is not None:
@@ -291,6 +326,8 @@ class AccountSettings(_PasswordSource):
         return self
 
     def _check_component(self) -> None:
+        if self.by_token:
+            raise ValueError(f"{self.sources[0]} is for clients: a component logs in by its password (XEP-0114)")
         for key, reason in _CLIENT_ONLY.items():
             if key in self.model_fields_set:
                 raise ValueError(f"{key} has no effect on a component: {reason}")
@@ -340,11 +377,7 @@ class AmiSettings(_PasswordSource):
 
     @model_validator(mode="after")
     def _consistent(self) -> AmiSettings:
-        if len(self.sources) != 1:
-            raise ValueError(
-                "needs exactly one of password, password_file, password_env and password_command"
-                + (f", not {' and '.join(self.sources)}" if self.sources else "")
-            )
+        self._demand_one_source()
         if self.password is not None and self.password.get_secret_value() in EXAMPLE_PASSWORDS:
             raise ValueError("password is still the one of the example; set the manager user's own")
         if self.tls == "none" and not self.accept_unencrypted and not is_loopback(self.host):
@@ -500,6 +533,7 @@ class PhoneSettings(_Section):
         presence_state: tell Asterisk when somebody is away or not to be disturbed (``CustomPresence:alice``).
         pause_queues: pause the user's devices in all queues while they are away or not to be disturbed.
         book: the phone book.
+        records: what people are told of calls that are over.
         user: the people by their bare JID.
     """
 
@@ -515,6 +549,7 @@ class PhoneSettings(_Section):
     presence_state: bool = False
     pause_queues: bool = False
     book: BookSettings = BookSettings()
+    records: RecordSettings = RecordSettings()
     user: dict[str, PhoneUser] = {}
 
     @field_validator("user")
@@ -725,29 +760,35 @@ def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _run_password_command(words: list[str]) -> str:
+def _read_secret_file(key: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{key} {path}: {reason}") from None
+
+
+def _run_secret_command(key: str, words: list[str]) -> str:
     program = shutil.which(words[0]) if words else None
     if program is None:
-        raise ConfigError(f"password_command: no program {words[0]!r}" if words else "password_command is empty")
+        raise ConfigError(f"{key}: no program {words[0]!r}" if words else f"{key} is empty")
     try:
         # The administrator's own command, as a list of words: no shell, nothing from the network in it.
         result = subprocess.run(
             [program, *words[1:]],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=PASSWORD_COMMAND_TIMEOUT,
+            timeout=SECRET_COMMAND_TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"password_command {words[0]!r} gave no password within {PASSWORD_COMMAND_TIMEOUT:g} s"
-        ) from None
+        raise ConfigError(f"{key} {words[0]!r} gave nothing within {SECRET_COMMAND_TIMEOUT:g} s") from None
     except OSError as error:
-        raise ConfigError(f"password_command {words[0]!r}: {error.strerror}") from None
+        raise ConfigError(f"{key} {words[0]!r}: {error.strerror}") from None
     if result.returncode != 0:
         # Its output is not repeated here: it may hold the secret.
-        raise ConfigError(f"password_command {words[0]!r} ended with exit code {result.returncode}")
+        raise ConfigError(f"{key} {words[0]!r} ended with exit code {result.returncode}")
     try:
         return result.stdout.decode()
     except UnicodeDecodeError:
-        raise ConfigError(f"password_command {words[0]!r} printed something that is not UTF-8 text") from None
+        raise ConfigError(f"{key} {words[0]!r} printed something that is not UTF-8 text") from None

@@ -1,4 +1,4 @@
-"""From settings to a logged-in stream: where, TCP, TLS, password. Tries until it succeeds.
+"""From settings to a logged-in stream: where, TCP, TLS, password or token. Tries until it succeeds.
 
 aioxmpp asks a *connector* for a stream. Ours returns one that is logged in already, or goes on trying: it never fails.
 That keeps the library's own error handling out of play, which would fall back to its stock connector (whose certificate
@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
 
+import aiosasl
 import aioxmpp
-from aioxmpp import errors, nonza, protocol, security_layer
+from aioxmpp import errors, nonza, protocol, sasl, security_layer
 
 from agi_xmpp import tls
 from agi_xmpp.config import AccountSettings, is_loopback
@@ -24,13 +26,14 @@ from agi_xmpp.errors import ConfigError, LoginFailed, NotConnected, TlsFailed, X
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp import failures, srv
 from agi_xmpp.xmpp.model import Jid
+from agi_xmpp.xmpp.oauthbearer import OAuthBearer, TokenRefused
 from agi_xmpp.xmpp.transport import Bridge, Stream
 
 log = logging.getLogger("agi_xmpp.xmpp.connector")
 
 
 def security() -> Any:
-    """Return the library's security layer, empty: TLS and password are our connector's affair.
+    """Return the library's security layer, empty: TLS and login are our connector's affair.
 
     Should the library ever reach for its own TLS, it fails instead of connecting without a check.
     """
@@ -158,22 +161,31 @@ class Connector:
             raise NotConnected(str(error)) from None
 
     async def _log_in(self, target: srv.Target, logger: logging.Logger) -> tuple[Any, Any, Any]:
-        timeout = self._settings.connect_timeout
         try:
             # Read before anything is sent, and outside the time for the network: a command may take seconds.
-            password = await asyncio.to_thread(self._settings.secret)
-            context = self._ssl_context(target)
-            async with asyncio.timeout(timeout), self._stream(target, context, logger) as (bridge, stream, greeting):
-                starttls = None if target.direct_tls else context
-                features = await self._negotiate(bridge, stream, greeting, starttls, password)
-                # From here to the end of resource binding the library waits without a limit of its own.
-                stream.deadtime_hard_limit = timedelta(seconds=timeout)
-                self._bridge = bridge
-                return bridge.transport, stream, features
+            secret = await asyncio.to_thread(self._settings.secret)
+            try:
+                return await self._log_in_by(secret, target, logger)
+            except TokenRefused:
+                newer = await asyncio.to_thread(self._settings.secret)
+                if newer == secret:
+                    raise
+                return await self._log_in_by(newer, target, logger)
         except Exception as error:
             if not isinstance(error, failures.EXPECTED):
                 log.warning("unexpected while connecting to %s", target, exc_info=True)
             raise self._explain(error, str(target)) from None
+
+    async def _log_in_by(self, secret: str, target: srv.Target, logger: logging.Logger) -> tuple[Any, Any, Any]:
+        timeout = self._settings.connect_timeout
+        context = self._ssl_context(target)
+        async with asyncio.timeout(timeout), self._stream(target, context, logger) as (bridge, stream, greeting):
+            starttls = None if target.direct_tls else context
+            features = await self._negotiate(bridge, stream, greeting, starttls, secret)
+            # From here to the end of resource binding the library waits without a limit of its own.
+            stream.deadtime_hard_limit = timedelta(seconds=timeout)
+            self._bridge = bridge
+            return bridge.transport, stream, features
 
     def _explain(self, error: Exception, place: str) -> XmppError:
         """Return an error of ours for what ended an attempt to log in at ``place``."""
@@ -183,6 +195,7 @@ class Connector:
             domain=self._jid.domain,
             place=place,
             timeout=self._settings.connect_timeout,
+            secret="token" if self._settings.by_token else "password",
         )
 
     @contextlib.asynccontextmanager
@@ -218,13 +231,14 @@ class Connector:
         return features
 
     async def _negotiate(
-        self, bridge: Bridge, stream: Any, greeting: Awaitable[Any], starttls: ssl.SSLContext | None, password: str
+        self, bridge: Bridge, stream: Any, greeting: Awaitable[Any], starttls: ssl.SSLContext | None, secret: str
     ) -> Any:
         """Encrypt, if that is still to be done, and log in; return the features of the stream that is left then."""
         features = await greeting
         if starttls is not None:
             features = await self._start_tls(starttls, stream, features)
-        return await self._authenticate(bridge.transport, stream, features, password)
+        authenticate = self._authenticate_by_token if self._settings.by_token else self._authenticate
+        return await authenticate(bridge.transport, stream, features, secret)
 
     async def _start_tls(self, context: ssl.SSLContext, stream: Stream, features: Any) -> Any:
         """Encrypt the stream and return the features of the new one.
@@ -262,6 +276,23 @@ class Connector:
             features=features,
         )
 
+    async def _authenticate_by_token(self, transport: Any, stream: Any, features: Any, token: str) -> Any:
+        """Log in by OAUTHBEARER; return the new stream's features.
+
+        Raises:
+            failures.NoTokenLogin: the server does not offer it.
+            TlsFailed: the connection is not encrypted. Whoever reads the token could log in by it.
+        """
+        if not transport.get_extra_info("sslcontext"):
+            raise TlsFailed("a token is sent on an encrypted connection only")
+        offered = _mechanisms(features)
+        mechanism = OAuthBearer.any_supported(offered)
+        if mechanism is None:
+            raise failures.NoTokenLogin(offered)
+        machine = aiosasl.SASLStateMachine(sasl.SASLXMPPInterface(stream))  # which keeps what it sends out of the log
+        await OAuthBearer(str(self._jid.bare), token).authenticate(machine, mechanism)
+        return await protocol.reset_stream_and_get_features(stream)
+
     def _ssl_context(self, target: srv.Target) -> ssl.SSLContext | None:
         """Return how to encrypt; None for ``tls = "none"``.
 
@@ -281,3 +312,12 @@ class Connector:
         if target.direct_tls and self.alpn:
             context.set_alpn_protocols(list(self.alpn))
         return context
+
+
+def _mechanisms(features: Any) -> list[str]:
+    """Return the names of the SASL mechanisms that a server offers, without what is no name (RFC 4422 section 3.1)."""
+    try:
+        offered = features[nonza.SASLMechanisms]
+    except KeyError:
+        return []
+    return sorted(name for name in offered.get_mechanism_list() if re.fullmatch(r"[A-Z0-9_-]{1,20}", name))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 
 import aiosasl
 from aioxmpp import errors
 
 from agi_xmpp import tls
 from agi_xmpp.errors import ConfigError, LoginFailed, NotConnected, TlsFailed, XmppError
+from agi_xmpp.xmpp.oauthbearer import TokenRefused
+
+#: Characters of a server's list of login methods that are worth a log line.
+_OFFER_LIMIT = 200
 
 _LOGIN_REASONS = {
     "not-authorized": "refuses the password of {jid}",
@@ -24,7 +29,19 @@ class NoStartTls(Exception):
     """The server does not offer STARTTLS, and we do not go on without."""
 
 
-def explain(error: BaseException, *, jid: str, domain: str, place: str, timeout: float) -> XmppError:
+class NoTokenLogin(Exception):
+    """The server offers no login by token, which we are to use.
+
+    Args:
+        offered: the names of what it offers.
+    """
+
+    def __init__(self, offered: Sequence[str]) -> None:
+        super().__init__(*offered)
+        self.offered = ", ".join(offered)[:_OFFER_LIMIT] or "nothing"
+
+
+def explain(error: BaseException, *, jid: str, domain: str, place: str, timeout: float, secret: str) -> XmppError:
     """Return an error of ours for whatever ended an attempt to connect.
 
     Args:
@@ -33,6 +50,7 @@ def explain(error: BaseException, *, jid: str, domain: str, place: str, timeout:
         domain: its domain.
         place: host and port.
         timeout: seconds that the attempt had.
+        secret: what we log in by: ``password`` or ``token``.
 
     Returns:
         `TlsFailed` and `LoginFailed` if trying again at once is of no use, else `NotConnected`.
@@ -40,11 +58,11 @@ def explain(error: BaseException, *, jid: str, domain: str, place: str, timeout:
     if isinstance(error, XmppError):
         return error
     if isinstance(error, ConfigError):
-        return LoginFailed(f"no password for {jid}: {error}")
+        return LoginFailed(f"no {secret} for {jid}: {error}")
     if isinstance(error, (ssl.SSLError, NoStartTls)):
         return _tls(error, domain, place)
-    if isinstance(error, (aiosasl.SASLError, errors.SASLUnavailable, errors.StreamNegotiationFailure)):
-        return _login(error, jid, place)
+    if isinstance(error, (aiosasl.SASLError, errors.SASLUnavailable, errors.StreamNegotiationFailure, NoTokenLogin)):
+        return _login(error, jid, place, secret)
     if isinstance(error, errors.StreamError):
         return _stream(error, domain, place)
     if isinstance(error, TimeoutError):
@@ -84,7 +102,11 @@ def _tls(error: ssl.SSLError | NoStartTls, domain: str, place: str) -> TlsFailed
     return TlsFailed(f"TLS with {place} failed: {reason}{advice}")
 
 
-def _login(error: Exception, jid: str, place: str) -> XmppError:
+def _login(error: Exception, jid: str, place: str, secret: str) -> XmppError:
+    if isinstance(error, NoTokenLogin):
+        return LoginFailed(f"{place} offers no login by token (OAUTHBEARER), but {error.offered}")
+    if isinstance(error, TokenRefused):
+        return LoginFailed(f"the server refuses the token of {jid} ({error.text})")
     if isinstance(error, errors.SASLUnavailable):
         return LoginFailed(
             f"{place} offers no login method that we may use (SCRAM-SHA-256, SCRAM-SHA-1, and PLAIN on encrypted "
@@ -95,7 +117,7 @@ def _login(error: Exception, jid: str, place: str) -> XmppError:
         return LoginFailed(f"the password of {jid} holds a character that no password may hold (RFC 4013)")
     condition = getattr(error, "opaque_error", None) or "no reason given"
     if condition == "temporary-auth-failure":
-        return NotConnected(f"{place} cannot check passwords at the moment ({condition})")
+        return NotConnected(f"{place} cannot check {secret}s at the moment ({condition})")
     reason = _LOGIN_REASONS.get(condition)
     if reason is None:
         return LoginFailed(f"the login of {jid} at {place} failed: {getattr(error, 'text', None) or condition}")
@@ -130,6 +152,7 @@ EXPECTED = (
     ConfigError,
     ssl.SSLError,
     NoStartTls,
+    NoTokenLogin,
     aiosasl.SASLError,
     OSError,
 )

@@ -156,6 +156,7 @@ class Link:
         self._listener = listener
         self._reported = ""
         self._client: Any = None
+        self._failed: asyncio.Future[Exception] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._over = False  # stopped, which is not the same as not started yet
         self._deliveries: set[Delivery] = set()
@@ -300,22 +301,24 @@ class Link:
             self._client_failed(error)
             await self._end_client(0.0)
             # Coming back at once after a conflict would throw the other one out, who would come back too.
-            await asyncio.sleep(self._settings.login_retry if failures.is_conflict(error) else REPLACE_DELAY)
+            patient = failures.is_conflict(error) or isinstance(error, LoginFailed)
+            await asyncio.sleep(self._settings.login_retry if patient else REPLACE_DELAY)
             self._enter(SessionState.CONNECTING)
 
     async def _run_client(self) -> Exception:
         """Start a fresh client and return what it failed of."""
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-
-        def on_failure(error: Exception) -> None:
-            if not failed.done():
-                failed.set_result(error)
-
+        self._failed = failed
         # Made here and not earlier: from Python 3.14 on it needs a running loop.
         self._client = client = self._make_client()
-        client.on_failure.connect(on_failure)
+        client.on_failure.connect(self._guarded(self._fail))
         client.start()
         return await failed
+
+    def _fail(self, error: Exception) -> None:
+        """Let the client be ended and replaced."""
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_result(error)
 
     async def _end_client(self, timeout: float) -> None:
         """Close the client's session if there is one; after ``timeout`` seconds by force."""
@@ -413,7 +416,12 @@ class Link:
         self._enter(SessionState.WAITING)
 
     def _established(self) -> None:
-        self._bound = inward(self._client.local_jid)
+        bound = inward(self._client.local_jid)
+        if self._settings.by_token and bound.bare != self._configured.bare:
+            # Servers look for the account in the token (Prosody does not even read whom we ask to be).
+            self._fail(LoginFailed(f"the token is of {bound.bare}, not of {self._configured.bare}"))
+            return
+        self._bound = bound
         self.connects += 1
         self._enter(SessionState.ONLINE)
         self._succeeded("online")
@@ -440,6 +448,8 @@ class Link:
                 NotConnected(self._conflict()),
                 f"trying again every {self._settings.login_retry:g} s",
             )
+        elif isinstance(error, LoginFailed):
+            self._report(error, f"trying again every {self._settings.login_retry:g} s")
         elif isinstance(error, failures.EXPECTED):
             self._report(NotConnected(f"the session of {self.jid} failed: {failures.lost(error)}"), "trying again")
         else:

@@ -11,6 +11,7 @@ from agi_xmpp.errors import ConfigError
 
 ROOM = "team@rooms.x.org"
 GOOD = {"jid": "asterisk@example.org", "password": "s3cr3t-word"}
+TOKEN = {"jid": "asterisk@example.org", "token": "s3cr3t-token"}
 COMPONENT = {"type": "component", "jid": "phone.example.org", "password": "s3cr3t-word"}
 
 
@@ -53,7 +54,18 @@ def test_an_empty_file_is_a_working_server_without_accounts():
             {"account": {"pbx": {"jid": "a@b", "password": "x", "password_env": "Y"}}},
             ["exactly one of", "password_env"],
         ),
-        ({"account": {"pbx": {"jid": "a@b"}}}, ["exactly one of"]),
+        (
+            {"account": {"pbx": {"jid": "a@b"}}},
+            ["exactly one of", "password_command, token, token_file, token_env and"],
+        ),
+        ({"account": {"pbx": {**GOOD, "token_file": "/x"}}}, ["exactly one of", "not password and token_file"]),
+        ({"account": {"pbx": {**TOKEN, "token_env": "X"}}}, ["exactly one of", "not token and token_env"]),
+        (
+            {"account": {"pbx": {**TOKEN, "tls": "none", "server": "127.0.0.1"}}},
+            ["a token is sent on an encrypted connection only"],
+        ),
+        ({"account": {"pbx": {**TOKEN, "tokn_file": "/x"}}}, ["unknown key; did you mean token_file?"]),
+        ({"account": {"pbx": {**GOOD, "room": {ROOM: {"token": "a"}}}}}, ["token: unknown key"]),
         ({"account": {"pbx": {"jid": "a@b", "password": "change-me"}}}, ["still the one of the example"]),
         ({"account": {"pbx": {**GOOD, "port": 5222}}}, ["port needs server"]),
         ({"account": {"pbx": {**GOOD, "tls": "none"}}}, ['tls = "none"', "this machine"]),
@@ -80,6 +92,10 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"account": {"pbx": {**COMPONENT, "priority": 1}}}, ["priority has no effect on a component"]),
         ({"account": {"pbx": {**COMPONENT, "resume_timeout": 0}}}, ["resume_timeout has no effect on a component"]),
         ({"account": {"pbx": {**COMPONENT, "password_env": "Y"}}}, ["exactly one of"]),
+        (
+            {"account": {"pbx": {"type": "component", "jid": "x.org", "token_command": ["x"]}}},
+            ["token_command is for clients"],
+        ),
         (
             {"account": {"a": COMPONENT, "b": {**COMPONENT, "jid": "agi@Phone.example.org/x"}}},
             ["accounts 'a' and 'b' are both the component phone.example.org"],
@@ -143,6 +159,8 @@ def test_a_wrong_value_is_not_repeated_when_it_may_be_a_secret():
 
 def test_the_password_shows_in_no_text():
     assert "s3cr3t" not in repr(settings()) + str(settings()) + settings().model_dump_json()
+    by_token = settings(password=None, token="s3cr3t-token")
+    assert "s3cr3t" not in repr(by_token) + str(by_token) + by_token.model_dump_json()
 
 
 def test_rooms():
@@ -198,8 +216,38 @@ def test_a_password_that_cannot_be_had(source, words):
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_password_command_that_hangs_is_ended(monkeypatch):
-    monkeypatch.setattr("agi_xmpp.config.PASSWORD_COMMAND_TIMEOUT", 0.05)
+@pytest.mark.parametrize("secret", ["!", "~", "eyJhbGciOi.J9-_~+/==", "secret-token:Mjt4"])
+def test_a_token_from_each_source(tmp_path, monkeypatch, secret):
+    path = tmp_path / "token"
+    path.write_text(f"{secret}\r\nmore\n")
+    monkeypatch.setenv("PBX_TOKEN", secret)
+    sources = {"token": secret, "token_file": path, "token_env": "PBX_TOKEN", "token_command": ["echo", secret]}
+    for key, value in sources.items():
+        account = parse({"account": {"pbx": {"jid": "a@b", key: value}}}, "f").account["pbx"]
+        assert (account.sources, account.by_token, account.secret()) == ([key], True, secret)
+    assert not settings().by_token
+
+
+@pytest.mark.parametrize(
+    "text", ["Bearer hunter2", "hunter2\x7f", "hunter2\x01host=x", "hunter2ü", ' "hunter2"', "\nhunter2"]
+)
+def test_what_is_no_token_is_not_repeated(tmp_path, text):
+    path = tmp_path / "token"
+    path.write_text(text, encoding="utf-8")
+    for source in ({"token_file": path}, {"token_command": ["cat", str(path)]}):
+        account = parse({"account": {"pbx": {"jid": "a@b", **source}}}, "f").account["pbx"]
+        with pytest.raises(ConfigError, match="gives no token") as caught:
+            account.secret()
+        assert "hunter2" not in str(caught.value)
+
+
+def test_an_inline_token_must_be_one():
+    with pytest.raises(ConfigError, match="token gives no token"):
+        parse({"account": {"pbx": {"jid": "a@b", "token": "Bearer x"}}}, "f").account["pbx"].secret()
+
+
+def test_a_secret_command_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr("agi_xmpp.config.SECRET_COMMAND_TIMEOUT", 0.05)
     with pytest.raises(ConfigError, match="within"):
         settings(password=None, password_command=["sleep", "60"]).secret()
 

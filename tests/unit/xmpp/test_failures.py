@@ -15,7 +15,9 @@ from agi_xmpp.xmpp.failures import EXPECTED, NoStartTls, explain, is_conflict, l
 
 
 def said(error):
-    return explain(error, jid="a@example.org", domain="example.org", place="xmpp.example.org:5222", timeout=20)
+    return explain(
+        error, jid="a@example.org", domain="example.org", place="xmpp.example.org:5222", timeout=20, secret="password"
+    )
 
 
 def certificate(code, message):
