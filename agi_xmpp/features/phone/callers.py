@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 
-from agi_xmpp.ami.calls import Call, Change, Dialled, Ended, Party, Rang, Restored
+from agi_xmpp.ami.calls import Call, Change, Dialled, Ended, Party
 from agi_xmpp.ami.model import Ami
 from agi_xmpp.errors import AmiError
 from agi_xmpp.features.phone.book.model import Entry
@@ -22,19 +22,17 @@ ASK_TIME = 1.0
 _PRESENTATION = "CONNECTEDLINE(num-pres)"
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Known:
     """What is known of the other side of one person's call.
 
     Attributes:
-        withheld: it does not want to be known.
-        number: the one that was looked up.
-        name: of that number, "" if the phone book has none.
+        asked: who it was when that was found out. A transfer brings somebody else, who may withhold their number.
+        shown: what of that may be shown, with the name of the phone book.
     """
 
-    withheld: bool = False
-    number: str = ""
-    name: str = ""
+    asked: Party
+    shown: Party
 
 
 class Callers:
@@ -53,36 +51,40 @@ class Callers:
     def must_ask(self, change: Change) -> bool:
         """Return True if something has to be found out before anybody may be told of the change."""
         call = change.call
-        if not isinstance(change, Rang | Dialled | Restored) or not (call.party.number or call.party.name):
+        known = self._known.get(_key(call))
+        if isinstance(change, Ended) or not call.party or (known is not None and known.asked == call.party):
             return False
-        return call.incoming or self._lookup is not None
+        return self._lookup is not None or not isinstance(change, Dialled)
 
     async def ask(self, change: Change) -> None:
         """Find it out; `seen` knows it then. Takes a moment, and does not raise."""
-        call = change.call
-        known = self._known.setdefault((call.owner, call.id), _Known())
-        if call.incoming:
-            known.withheld = await self._is_withheld(call.channel)
-        if self._lookup is not None and call.party.number and not known.withheld:
-            entry = await self._lookup(call.party.number)
-            known.number, known.name = call.party.number, _label(entry) if entry else ""
+        call, party = change.call, change.call.party
+        # Whom the person has dialled is no secret to them.
+        if not isinstance(change, Dialled) and await self._is_withheld(call.channel):
+            party = Party()
+        if self._lookup is not None and party.number and (entry := await self._lookup(party.number)):
+            party = Party(party.number, _label(entry) or party.name)
+        self._known[_key(call)] = _Known(call.party, party)
 
     def seen(self, call: Call) -> Call:
-        """Return a call as its owner may see it."""
-        known = self._known.get((call.owner, call.id))
-        if known is None:
+        """Return a call as its owner may see it. Who called, or came by a transfer, is nobody before `ask`."""
+        known = self._known.get(_key(call))
+        if known is not None:
+            party = known.shown if known.asked == call.party else Party()
+        elif call.incoming or call.answered is not None:
+            party = Party()
+        else:
             return call
-        if known.withheld:
-            return dataclasses.replace(call, party=Party())
-        if known.name and known.number == call.party.number:
-            return dataclasses.replace(call, party=Party(known.number, known.name))
-        return call
+        return dataclasses.replace(call, party=party)
 
     def seen_change(self, change: Change) -> Change:
         """Return a change as the owner of its call may see it; the end of a call is the last that is known of it."""
-        seen = dataclasses.replace(change, call=self.seen(change.call))
+        call = change.call
+        if isinstance(change, Dialled):
+            self._known.setdefault(_key(call), _Known(call.party, call.party))
+        seen = dataclasses.replace(change, call=self.seen(call))
         if isinstance(change, Ended):
-            self._known.pop((change.call.owner, change.call.id), None)
+            self._known.pop(_key(call), None)
         return seen
 
     async def _is_withheld(self, channel: str) -> bool:
@@ -91,6 +93,10 @@ class Callers:
         except AmiError:
             return True
         return answer.get("Value", "").startswith("prohib")
+
+
+def _key(call: Call) -> tuple[str, str]:
+    return call.owner, call.id
 
 
 def _label(entry: Entry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from agi_xmpp.ami.calls import Change, Ended, Rang
 from agi_xmpp.features.phone.callers import Callers
 from agi_xmpp.features.phone.events import Announcer
 from agi_xmpp.xmpp.phone_model import PhoneEvent
+
+log = logging.getLogger("agi_xmpp.phone")
 
 
 class Teller:
@@ -79,9 +82,14 @@ class Teller:
         lane = self._lanes[owner]
         try:
             while lane:
-                if self._callers.must_ask(lane[0]):
-                    await self._callers.ask(lane[0])
-                self._tell(lane.popleft(), later=lane)
+                try:
+                    if self._callers.must_ask(lane[0]):
+                        await self._callers.ask(lane[0])
+                    self._tell(lane[0], later=lane)
+                except Exception:  # a fault of ours at one change: the end of the call must be told all the same
+                    log.exception("phones: a change of a call of %s could not be told", owner)
+                finally:
+                    lane.popleft()
         finally:
             del self._lanes[owner]
         if self._unsettled:

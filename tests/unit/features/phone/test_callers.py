@@ -32,8 +32,9 @@ def callers(answer: Any = None, **book: Entry) -> tuple[Callers, FakeAmi]:
         (Rang(call(party=Party("", "Zoe"))), True, True),
         (Rang(call(party=Party())), False, False),
         (Dialled(OUT), False, True),
-        (Answered(RINGS), False, False),
-        (Updated(RINGS), False, False),
+        (Answered(RINGS), True, True),
+        (Updated(RINGS), True, True),
+        (Updated(OUT), True, True),
         (Ended(RINGS, How.MISSED), False, False),
     ],
 )
@@ -89,8 +90,48 @@ async def test_the_name_of_the_phone_book(entry, name):
 async def test_another_party_has_its_own_name():
     who, _ami = callers(n101=Entry("Ann"))
     await who.ask(Rang(RINGS))
-    transferred = call(party=Party("103", "Carol"))
-    assert who.seen(transferred) == transferred
+    transferred = Updated(call(party=Party("103", "Carol")))
+    assert who.must_ask(transferred)
+    await who.ask(transferred)
+    assert who.seen(transferred.call) == transferred.call
+
+
+async def test_another_party_may_be_one_that_withholds_its_number():
+    answers = iter([{"Value": "allowed"}, {"Value": "prohib"}, {"Value": "allowed"}])
+    who, _ami = callers(lambda _headers: next(answers))
+    for change, shown in (
+        (Rang(RINGS), RINGS.party),
+        (Updated(call(party=Party("0190", "Zoe"))), Party()),
+        (Updated(call(party=Party("103", "Carol"))), Party("103", "Carol")),
+    ):
+        assert who.seen(change.call).party == Party(), "not before Asterisk has said so"
+        assert who.must_ask(change)
+        await who.ask(change)
+        assert who.seen(change.call).party == shown
+        assert not who.must_ask(change)
+    late = Ended(call(party=Party("0190", "Zoe")), How.TALKED)
+    assert who.seen_change(late).call.party == Party()
+
+
+async def test_a_caller_who_is_known_late_is_asked_about_late():
+    who, ami = callers({"Value": "prohib"})
+    assert not who.must_ask(Rang(call(party=Party())))
+    who.seen_change(Rang(call(party=Party())))
+    assert who.must_ask(Updated(RINGS))
+    await who.ask(Updated(RINGS))
+    assert who.seen(RINGS).party == Party()
+
+
+async def test_who_takes_a_call_of_the_person_may_withhold_the_number():
+    who, ami = callers({"Value": "prohib"})
+    assert who.seen_change(Dialled(OUT)).call == OUT
+    assert not who.must_ask(Answered(OUT))
+    assert ami.actions == []
+    other = Updated(call(incoming=False, party=Party("0190", "Zoe")))
+    assert who.seen(other.call).party == Party()
+    assert who.must_ask(other)
+    await who.ask(other)
+    assert who.seen(other.call).party == Party()
 
 
 async def test_nothing_is_left_of_a_call_that_is_over():
@@ -98,4 +139,3 @@ async def test_nothing_is_left_of_a_call_that_is_over():
     await who.ask(Rang(RINGS))
     assert who.seen_change(Ended(RINGS, How.MISSED)).call.party == Party()
     assert who._known == {}
-    assert who.seen(RINGS) == RINGS

@@ -19,7 +19,7 @@ from agi_xmpp.xmpp.model import Jid, Presence, SessionState, Show
 from agi_xmpp.xmpp.phone_model import ActionType, Contact, ContactState, PhoneAction, PhoneEvent, PhoneHost
 from tests.unit.features.fakes import FakeSession
 from tests.unit.features.phone.fakes import FakeAmi
-from tests.unit.features.phone.house import ANN, BOB, CAROL, settings
+from tests.unit.features.phone.house import ANN, BOB, CAROL, person, settings
 
 FREE = {"Event": "DeviceStateChange", "Device": "PJSIP/102", "State": "NOT_INUSE"}
 
@@ -426,7 +426,7 @@ async def test_a_connection_that_comes_back_soon_hears_all_again(store):
     await house.connect()
     house.phones.ami_disconnected()
     house.line.answers["Setvar"] = AmiNotConnected("gone")
-    house.phones._availability.set_dnd(house.phones.people.by_jid(BOB), on=True)
+    house.phones._availability.set_dnd(person(BOB), on=True)
     await house.until(lambda: "Setvar" in house.line.names)
     house.line.answers["Setvar"] = {"Response": "Success"}
     house.line.actions.clear()
@@ -481,7 +481,7 @@ def said_to(house: House, who: Jid) -> list[str]:
 
 
 async def test_nobody_is_free_because_asterisk_is_lost(house):
-    ann, bob = house.phones.people.by_jid(ANN), house.phones.people.by_jid(BOB)
+    ann, bob = person(ANN), person(BOB)
     await house.calls(*RINGS, TALKS)
     house.phones._watches.add(ann, bob)
     house.phones.ami_disconnected()

@@ -99,7 +99,7 @@ async def test_what_happens_during_a_look_up_comes_behind_it(desk):
 
 async def test_others_do_not_wait(desk):
     desk.teller.call_changed(Rang(RINGING))
-    desk.teller.call_changed(Answered(call(CAROL, phase=Phase.TALKING)))
+    desk.teller.call_changed(Answered(call(CAROL, party=Party(), phase=Phase.TALKING)))
     assert desk.short(CAROL) == ["ON_PHONE"]
     assert desk.short(BOB) == []
 
@@ -179,3 +179,21 @@ async def test_a_call_of_which_nothing_could_be_told_is_not_told_later(desk):
     assert desk.short() == []
     desk.teller.call_changed(Ended(TALKING, How.TALKED))
     assert desk.short() == []
+
+
+async def test_a_fault_at_one_change_hides_no_other(desk, monkeypatch, caplog):
+    desk.says("101", None)
+    seen, faults = desk.others.append, [ValueError("of ours")]
+    monkeypatch.setattr(desk.teller, "_also", lambda change: seen(change) if not faults else raise_(faults.pop()))
+    desk.teller.call_changed(Rang(RINGING))
+    desk.teller.call_changed(Answered(TALKING))
+    desk.teller.call_changed(Ended(TALKING, How.TALKED))
+    async with asyncio.timeout(5):
+        while desk.teller._lanes:
+            await asyncio.sleep(0)
+    assert desk.short() == ["ON_PHONE", "HANG_UP"]
+    assert "of ours" in caplog.text
+
+
+def raise_(error: Exception) -> None:
+    raise error
