@@ -106,7 +106,8 @@ def _request(
         ("Connection", "close"),
         *headers,
     ]
-    return h11.Request(method="PUT", target=target, headers=[(key, value.encode("latin-1")) for key, value in fields])
+    encoded = [(key.encode("ascii"), value.encode("latin-1")) for key, value in fields]
+    return h11.Request(method="PUT", target=target, headers=encoded)
 
 
 async def _exchange(
@@ -120,9 +121,10 @@ async def _exchange(
             if isinstance(event, h11.Response):
                 return event.status_code
             if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(READ))
-            elif isinstance(event, h11.ConnectionClosed):
-                raise EOFError("no answer")
+                received = await reader.read(READ)
+                if not received:
+                    raise EOFError("there is no complete answer")
+                connection.receive_data(received)
     finally:
         sending.cancel()
         # What stood against the sending shows in the answer, or in that there is none.
