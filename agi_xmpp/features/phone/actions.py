@@ -174,9 +174,11 @@ class Actions:
             call = self._call(person, call_id)
             number = self._number(person, target)
             line["number"] = number
-            action, headers = self._forwarding(call)
-            line["channel"] = headers["Channel"]
+            self._forwarding(call)
             await self._check_extension(number)
+            # Meanwhile somebody may have answered: what was to be sent on may be another's conversation by now.
+            action, headers = self._forwarding(self._call(person, call_id))
+            line["channel"] = headers["Channel"]
             headers |= {"Context": self._settings.context, "Exten": number}
             try:
                 await self._act(action, headers, "the call may be forwarded all the same")

@@ -384,6 +384,34 @@ async def test_a_call_is_forwarded_by_the_callers_channel_while_it_rings():
     )
 
 
+async def test_a_call_that_is_answered_while_the_number_is_checked_goes_on_as_it_is_then():
+    house = House()
+
+    def answers(_headers: dict[str, str]) -> dict[str, str]:
+        house.is_answered()
+        return {"Value": "1"}
+
+    house.ami.answers["Getvar"] = answers
+    house.rings()
+    await house.actions.forward(house.bob, house.call_of(house.bob), "103")
+    assert house.ami.actions[1][:1] == ("BlindTransfer",)
+    assert house.ami.actions[1][1]["Channel"] == "PJSIP/102-2"
+
+
+async def test_a_call_that_somebody_else_takes_while_the_number_is_checked_is_left_to_them():
+    house = House()
+
+    def taken(_headers: dict[str, str]) -> dict[str, str]:
+        house.happens("Hangup", Channel="PJSIP/102-2", **DOWN, Uniqueid="2", Linkedid="1", Cause="26")
+        return {"Value": "1"}
+
+    house.ami.answers["Getvar"] = taken
+    house.rings()
+    call = house.call_of(house.bob)
+    assert (await refused(house.actions.forward(house.bob, call, "103")))[0] == "item-not-found"
+    assert house.ami.names == ["Getvar"]
+
+
 async def test_who_dials_cannot_forward_yet():
     house = House()
     house.rings()
