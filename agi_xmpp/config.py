@@ -204,6 +204,9 @@ class AccountSettings(_PasswordSource):
         buddies: contacts to subscribe to at login, whose presence JABBER_STATUS knows.
         subscribe: ask the buddies who have not allowed it yet to show us their presence.
         subscriptions: what to do when somebody asks to see our presence: accept all, buddies only, or deny.
+        decloak_answer: who may ask for our presence for a moment (XEP-0276): JIDs and domains. Nobody if empty: for a
+            client, that has to be the default (section 7).
+        decloak_reasons: what it may be for: ``media``, ``text``, ``file``.
         priority: of our presence.
         show, status: of our presence.
         message_ttl: seconds that a message nobody has asked for yet can still be the answer of a verb.
@@ -240,6 +243,8 @@ class AccountSettings(_PasswordSource):
     buddies: list[str] = []
     subscribe: bool = True
     subscriptions: Literal["accept", "buddies", "deny"] = "buddies"
+    decloak_answer: list[Annotated[str, StringConstraints(pattern=r"^([^\s@/]+@)?[^\s@/]+$")]] = []
+    decloak_reasons: list[Annotated[str, StringConstraints(min_length=1, max_length=40)]] = ["media"]
     priority: Annotated[int, Field(ge=-128, le=127)] = 1
     show: Literal["online", "chat", "away", "xa", "dnd"] = "online"
     status: str = "Online and Available"
@@ -449,6 +454,8 @@ class PhoneUser(_Section):
         devices: their phones; the first one rings when they dial from chat.
         extension: what others dial to reach them; the part of the first device behind the ``/`` if empty.
         name: for lists and commands; the part of the JID before the ``@`` if empty.
+        numbers: further telephone numbers that are theirs, such as the one of the world outside; for look-ups.
+        mails: their mail addresses; for look-ups.
         dial: what they may dial besides the extensions of other users, instead of ``phone.dial``.
         notes: tell them in chat who calls, one message a call. They can change it by the command ``notes``.
     """
@@ -456,6 +463,8 @@ class PhoneUser(_Section):
     devices: Annotated[list[Device], Field(min_length=1, max_length=20)]
     extension: Extension = ""
     name: Annotated[str, StringConstraints(max_length=200)] = ""
+    numbers: list[Annotated[str, _written(r"(?=.{1,64}$)\+?[0-9() ./-]*[0-9]", "is no telephone number")]] = []
+    mails: list[Annotated[str, _written(r"(?=.{1,254}$)[^\s@:<>,;]+@[^\s@:<>,;]+", "is no mail address")]] = []
     dial: list[DialPattern] | None = None
     notes: bool = False
 
@@ -513,6 +522,27 @@ class BookSettings(_Section):
     timeout: Annotated[float, Field(gt=0, le=10)] = 1.0
     cache: Annotated[float, Field(ge=0, le=604_800)] = 3600.0
     cache_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+
+
+class RecordSettings(_Section):
+    """``[phone.records]``: what people are told of a call that is over (``urn:xmpp:cdr:0``).
+
+    Attributes:
+        send: of which calls: ``none``, the ``missed`` ones, or ``all``.
+        type: ``headline``, which reaches the clients that are there; or ``chat``, which is pushed and stored, too.
+        external_jid: the address of numbers that belong to nobody in the user map, such as
+            ``{number}@pbx.example.org``; they have none if it is empty.
+    """
+
+    send: Literal["none", "missed", "all"] = "none"
+    type: Literal["headline", "chat"] = "headline"
+    external_jid: Annotated[
+        str,
+        _written(
+            r"(?=.{0,300}$)([^\s@/{}]*\{number\}[^\s@/{}]*@[^\s@/{}]+)?",
+            "is no address of a number, such as '{number}@pbx.example.org'",
+        ),
+    ] = ""
 
 
 class PhoneSettings(_Section):
@@ -585,6 +615,64 @@ class PhoneSettings(_Section):
         return self
 
 
+class ContactsSettings(_Section):
+    """``[contacts]``: contact discovery: clients send numbers and mail addresses, and learn who has a Jabber ID.
+
+    Attributes:
+        account: the account that answers.
+        country: two letters (ISO 3166) for numbers without a country code; empty: that of ``phone.book``.
+        allow: domains and bare JIDs that may ask; empty: those of the account's server and of the user map.
+        hidden: domains and bare JIDs that nobody finds.
+        directory: ``.csv`` or ``.toml`` files with numbers and mail addresses of people, besides the user map; read
+            again when they change.
+        cache: seconds for which answers of the peers hold; unknown addresses, too. 0 keeps none.
+        redis: address of a Redis that keeps them instead of our memory: ``redis://…``, ``rediss://…``, ``unix://…``.
+        peers: services like us in other regions, asked for what we don't know; they may ask us.
+        timeout: seconds after which the peers' answers are not waited for.
+        max_addresses: addresses in one request.
+        hourly, daily: addresses that one person may ask for within an hour, and within a day. Whoever could ask for
+            every number would have a list of who owns which.
+        requests: requests of one person within a minute.
+    """
+
+    account: str
+    country: Country = ""
+    allow: list[str] = []
+    hidden: list[str] = []
+    directory: list[Path] = []
+    cache: Annotated[float, Field(ge=0, le=604_800)] = 3600.0
+    redis: SecretStr | None = None
+    peers: list[str] = []
+    timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+    max_addresses: Annotated[int, Field(ge=1, le=10_000)] = 500
+    hourly: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    daily: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
+    requests: Annotated[int, Field(ge=1, le=1000)] = 20
+
+    @field_validator("allow", "hidden", "peers")
+    @classmethod
+    def _addresses(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        for text in value:
+            if not re.fullmatch(r"([^\s@/]+@)?[^\s@/]+" + (r"(/.+)?" if info.field_name == "peers" else ""), text):
+                raise ValueError(f"{text!r} is neither a domain nor a Jabber ID")
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _redis_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"(redis|rediss|unix)://.", value.get_secret_value()):
+            raise ValueError("must begin with redis://, rediss:// or unix://")  # its text may hold a password
+        return value
+
+    @field_validator("directory")
+    @classmethod
+    def _readable_kinds(cls, value: list[Path]) -> list[Path]:
+        for path in value:
+            if path.suffix.lower() not in (".csv", ".toml"):
+                raise ValueError(f"{path}: the name must end in .csv or .toml")
+        return value
+
+
 class StateSettings(_Section):
     """``[state]``: what is kept over a restart.
 
@@ -629,6 +717,7 @@ class Settings(_Section):
     account: dict[AccountName, AccountSettings] = {}
     ami: AmiSettings | None = None
     phone: PhoneSettings | None = None
+    contacts: ContactsSettings | None = None
     state: StateSettings = StateSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
@@ -665,6 +754,19 @@ class Settings(_Section):
             raise ValueError(f"phone.account: there is no account {self.phone.account!r}; known: {known}")
         if self.ami is None:
             raise ValueError("[phone] needs [ami], the manager connection to Asterisk")
+        return self
+
+    @model_validator(mode="after")
+    def _contacts_can_be_looked_up(self) -> Settings:
+        if self.contacts is None:
+            return self
+        name = self.contacts.account
+        if name not in self.account:
+            known = ", ".join(self.account) or "there is none"
+            raise ValueError(f"contacts.account: there is no account {name!r}; known: {known}")
+        users = self.phone is not None and self.phone.user
+        if self.account[name].is_component and not (self.contacts.allow or self.account[name].domain or users):
+            raise ValueError("contacts.allow: a component has no users of its own: say whose users may ask")
         return self
 
 

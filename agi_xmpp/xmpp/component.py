@@ -180,6 +180,10 @@ class ComponentSession(BaseSession):
             aioxmpp.Presence(type_=_Type.UNAVAILABLE, from_=outward(self._full(address)), to=outward(to)),
         )
 
+    def _sender(self, stanza: Any = None) -> Jid | None:
+        to = None if stanza is None else stanza.to
+        return self._full(self._own if to is None else inward(to).bare)
+
     def _full(self, address: Jid) -> Jid:
         return Jid(address.local, address.domain, self._link.jid.resource)
 

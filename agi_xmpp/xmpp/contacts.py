@@ -11,6 +11,7 @@ import aioxmpp
 
 from agi_xmpp.errors import BadJid
 from agi_xmpp.xmpp import phone_stanzas, stanzas
+from agi_xmpp.xmpp.decloak import Answers
 from agi_xmpp.xmpp.jid import inward, outward, parse
 from agi_xmpp.xmpp.model import Jid, Show
 from agi_xmpp.xmpp.phone_model import ContactState, PhoneHost
@@ -37,15 +38,22 @@ class Contacts:
         host: knows them.
         table: keeps the subscriptions over a restart: ``alice bob@example.org`` for who sees ``alice@`` the domain.
         post: sends a stanza, if there is a session.
+        answers: to those who ask for presence without being subscribed (XEP-0276).
     """
 
     def __init__(
-        self, domain: str, host: PhoneHost, table: MutableMapping[str, str], post: Callable[[Any], None]
+        self,
+        domain: str,
+        host: PhoneHost,
+        table: MutableMapping[str, str],
+        post: Callable[[Any], None],
+        answers: Answers,
     ) -> None:
         self._domain = domain
         self._host = host
         self._table = table
         self._post = post
+        self._answers = answers
         self._subscribers: dict[str, set[Jid]] = {}
         self._count = 0
         self._shown: dict[str, tuple[str, ContactState]] = {}  # resource and state that the subscribers have
@@ -91,8 +99,26 @@ class Contacts:
         elif kind is aioxmpp.PresenceType.UNSUBSCRIBE:
             self._remove(who.bare, local)
             self._post(phone_stanzas.unavailable(self._address(local), who.bare))
-        elif kind is aioxmpp.PresenceType.ERROR and _says_gone(presence.error):
-            self._remove(who.bare, local)
+        elif kind is aioxmpp.PresenceType.AVAILABLE:
+            self._answer(who, local, stanzas.asked_for(presence))
+        elif kind is aioxmpp.PresenceType.UNAVAILABLE:
+            self._answers.theirs_ended(who, local)
+        elif kind is aioxmpp.PresenceType.ERROR:
+            self._answers.replaced(who, local)
+            if _says_gone(presence.error):
+                self._remove(who.bare, local)
+
+    def _answer(self, who: Jid, local: str, reason: str | None) -> None:
+        """Say to a user who asks that a contact is there, or that a number can be dialled (XEP-0276 section 4)."""
+        if reason is None or who.bare in self._subscribers.get(local, ()):
+            return  # a subscriber sees more than that already
+        if not self._host.may_reach(who.bare, local):
+            log.info("%s may not know whether %s is there", who, self._address(local))
+            return
+        state = self._host.contact(local)
+        if state is None or state.show is not Show.OFFLINE:
+            address = self._address(local, phone_stanzas.resource(state.device if state else ""))
+            self._answers.answer(who, reason, phone_stanzas.contact_caps(), address)
 
     def _subscribe(self, who: Jid, local: str) -> None:
         if not (self._may_watch(who, local) and self._add(who, local)):
@@ -100,6 +126,7 @@ class Contacts:
             self._refuse(who, local)
             return
         log.info("%s sees the phone contact %s", who, self._address(local))
+        self._answers.replaced(who, local)
         approval = stanzas.subscription("subscribed", who)
         approval.from_ = outward(self._address(local))
         self._post(approval)

@@ -11,6 +11,8 @@ from typing import Any
 
 import aioxmpp
 import aioxmpp.disco.xso
+import aioxmpp.entitycaps.caps115
+import aioxmpp.entitycaps.xso
 from aioxmpp import errors
 
 from agi_xmpp.xmpp import phone_stanzas
@@ -25,6 +27,9 @@ PHONE_FEATURE = "http://jivesoftware.com/phone"
 
 #: Characters of a node: a bare JID has no more (RFC 7622 section 3), and neither has any node of ours.
 NODE_LENGTH = 2 * 1023 + 1
+
+#: Says whose implementation our own capabilities are (XEP-0115 section 4).
+CAPS_NODE = "agi-xmpp"
 
 #: Phone contacts in a list: some 100 KB. Servers end the stream over a longer stanza.
 ITEMS = 1000
@@ -44,11 +49,12 @@ class Discovery:
 
     def __init__(self, component: Jid | None) -> None:
         self._component = component
+        self._server: Any = None
         self.host: PhoneHost | None = None
 
     def install(self, client: Any) -> None:
         """Answer the requests that come in on a client of the library."""
-        server = client.summon(aioxmpp.DiscoServer)
+        self._server = server = client.summon(aioxmpp.DiscoServer)
         for payload, answer in (
             (aioxmpp.disco.xso.InfoQuery, self.info),
             (aioxmpp.disco.xso.ItemsQuery, self.items),
@@ -74,6 +80,8 @@ class Discovery:
             aioxmpp.errors.XMPPError: there is no such thing.
         """
         host, node = self.host, _node(iq)
+        if node is not None and node.startswith(f"{CAPS_NODE}#") and not self.contact(iq):
+            return self._caps_info(server, node)
         if host is None or node == COMMANDS:
             return await server.handle_info_request(iq)
         if contact := self.contact(iq):
@@ -81,12 +89,7 @@ class Discovery:
             if node not in (None, f"{phone_stanzas.CAPS_NODE}#{phone_stanzas.CAPS_VERSION}"):
                 raise _not_found()
             return _with_node(phone_stanzas.contact_features(), node)
-        if node is None:
-            answer = await server.handle_info_request(iq)
-            answer.identities.insert(0, _identity())  # Openfire names the component after the first one
-            answer.features.update({phone.NAMESPACE, *host.features()})
-            return answer
-        return self._user_info(host, iq, node)
+        return self._own_info(server) if node is None else self._user_info(host, iq, node)
 
     async def items(self, server: Any, iq: Any) -> Any:
         """Return what there is at an address: at a component the phone contacts, for its users.
@@ -107,6 +110,28 @@ class Discovery:
                 answer.items.append(aioxmpp.disco.xso.Item(address, name=person.name))
         return answer
 
+    def capabilities(self) -> Any:
+        """Return what we say of ourselves in a presence (XEP-0115); None before there is a client."""
+        if self._server is None:
+            return None
+        version = aioxmpp.entitycaps.caps115.hash_query(self._own_info(self._server), "sha1")
+        return aioxmpp.entitycaps.xso.Caps115(CAPS_NODE, version, "sha-1")
+
+    def _caps_info(self, server: Any, node: str) -> Any:
+        """Return what `capabilities` stand for, as long as they are the same."""
+        answer = self._own_info(server)
+        if node != f"{CAPS_NODE}#{aioxmpp.entitycaps.caps115.hash_query(answer, 'sha1')}":
+            raise _not_found()
+        return _with_node(answer, node)
+
+    def _own_info(self, server: Any) -> Any:
+        """Return who we are ourselves."""
+        answer = server.as_info_xso()
+        if self.host is not None:
+            answer.identities.insert(0, _identity())  # Openfire names the component after the first one
+            answer.features.update({phone.NAMESPACE, *self.host.features()})
+        return answer
+
     @staticmethod
     def _user_info(host: PhoneHost, iq: Any, node: str) -> Any:
         """Return what a user has. Nobody has a phone without the feature; an error would disturb clients at login."""
@@ -120,7 +145,7 @@ class Discovery:
     @staticmethod
     def _check_contact(host: PhoneHost, iq: Any, contact: str) -> None:
         """Raise an error for a contact that does not exist, or that the sender may not see."""
-        if host.contact(contact) is None or not host.may_watch(_sender(iq).bare, contact):
+        if not host.may_reach(_sender(iq).bare, contact):
             raise _not_found()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from agi_xmpp.errors import Bounced
 
 if TYPE_CHECKING:
+    from agi_xmpp.xmpp.call_record import CallRecord
     from agi_xmpp.xmpp.contact_model import ContactHost, ContactPort
     from agi_xmpp.xmpp.phone_model import PhoneHost, PhonePort
 
@@ -106,6 +107,8 @@ class Extras:
         link: an address that belongs to it (XEP-0066), or "". Clients play a recording whose address is also the text.
         replies_to: the id of an earlier message of ours that it belongs to (XEP-0461), or "".
         markable: ask to be told when a client has shown it (XEP-0333); `Session.seen` waits for that.
+        record: of a call that is over; the text says the same.
+        headline: send it as a headline: to the clients that are there, and nobody is waked for it.
     """
 
     buttons: tuple[Button, ...] = ()
@@ -114,6 +117,8 @@ class Extras:
     link: str = ""
     replies_to: str = ""
     markable: bool = False
+    record: CallRecord | None = None
+    headline: bool = False
 
 
 #: Nothing besides the text.

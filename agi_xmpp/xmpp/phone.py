@@ -16,6 +16,7 @@ from agi_xmpp.errors import Refused
 from agi_xmpp.xmpp import phone_stanzas, stanzas
 from agi_xmpp.xmpp.activity import Activities
 from agi_xmpp.xmpp.contacts import Contacts
+from agi_xmpp.xmpp.decloak import Answers
 from agi_xmpp.xmpp.disco import Discovery
 from agi_xmpp.xmpp.errands import Errands, refusal
 from agi_xmpp.xmpp.jid import outward
@@ -40,16 +41,24 @@ class Phones:
         component: its address if it is a component; None for a client.
         errands: bounds what an action takes.
         clock: seconds, monotonic.
+        answers: to those who ask phone contacts for their presence.
     """
 
     def __init__(
-        self, account: str, link: Link, component: Jid | None, errands: Errands, clock: Callable[[], float]
+        self,
+        account: str,
+        link: Link,
+        component: Jid | None,
+        errands: Errands,
+        clock: Callable[[], float],
+        answers: Answers,
     ) -> None:
         self._account = account
         self._link = link
         self._component = component
         self._errands = errands
         self._clock = clock
+        self._answers = answers
         self._host: PhoneHost | None = None
         self._contacts: Contacts | None = None
         self._activities = Activities(account, link.request)
@@ -65,10 +74,14 @@ class Phones:
         """
         self._host = self._discovery.host = host
         if self._component:
-            self._contacts = Contacts(self._component.domain, host, table, self._link.post)
+            self._contacts = Contacts(self._component.domain, host, table, self._link.post, self._answers)
         return self
 
     # Of the session
+
+    def capabilities(self) -> Any:
+        """Return what we say of ourselves in a presence (XEP-0115)."""
+        return self._discovery.capabilities()
 
     def install(self, client: Any) -> None:
         """Answer the requests that come in on a client of the library."""

@@ -128,6 +128,9 @@ class PhoneHost(Protocol):
     def may_watch(self, who: Jid, local: str) -> bool:
         """Return True if ``who`` may subscribe to that phone contact."""
 
+    def may_reach(self, who: Jid, local: str) -> bool:
+        """Return True if ``who`` may know of that address: a phone contact that they may see, or a number to dial."""
+
 
 class PhonePort(Protocol):
     """The session's side of the phone protocol. Nothing here waits or raises: without a session it does nothing."""

@@ -163,8 +163,13 @@ def contact_presence(sender: Jid, to: Jid, state: ContactState) -> Any:
     if state.on_phone:
         presence.phone_status = phone.Status()
         presence.phone_status.status = "ON_PHONE"
-    presence.xep0115_caps = aioxmpp.entitycaps.xso.Caps115(CAPS_NODE, CAPS_VERSION, "sha-1")
+    presence.xep0115_caps = contact_caps()
     return presence
+
+
+def contact_caps() -> Any:
+    """Return what a presence of a phone contact says of its capabilities (XEP-0115)."""
+    return aioxmpp.entitycaps.xso.Caps115(CAPS_NODE, CAPS_VERSION, "sha-1")
 
 
 def unavailable(sender: Jid, to: Jid) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-from agi_xmpp.xmpp.model import Jid, Presence, Show
+from agi_xmpp.xmpp.model import Caps, Jid, Presence, Show
 
 #: Resources remembered for one contact. Servers allow an account ten or so; a component could invent any number.
 RESOURCE_LIMIT = 100
@@ -90,7 +90,9 @@ class PresenceTracker:
             key=str,
         )
 
-    def available(self, sender: Jid, show: Show, status: str = "", priority: int = 0) -> None:
+    def available(
+        self, sender: Jid, show: Show, status: str = "", priority: int = 0, caps: Caps | None = None
+    ) -> None:
         """Take an available presence. Those of strangers are not kept: there is no limit to them."""
         bare = sender.bare
         if self._roster is None:
@@ -102,7 +104,7 @@ class PresenceTracker:
         if sender.resource not in resources and len(resources) >= RESOURCE_LIMIT:
             oldest = min(resources, key=lambda resource: resources[resource].order)
             del resources[oldest]
-        presence = Presence(show, status, sender.resource, priority)
+        presence = Presence(show, status, sender.resource, priority, caps)
         resources[sender.resource] = _Seen(presence, next(self._order))
 
     def unavailable(self, sender: Jid) -> None:
@@ -120,6 +122,11 @@ class PresenceTracker:
     def seen(self) -> list[Jid]:
         """Return the contacts (bare JIDs) of which at least one resource is there."""
         return list(self._seen)
+
+    def resources(self, of: Jid) -> list[Presence]:
+        """Return what the resources of a bare JID show, or the one of a full JID, as far as they are there."""
+        seen = self._seen.get(of.bare, {})
+        return [each.presence for name, each in seen.items() if of.is_bare or name == of.resource]
 
     def clear(self) -> None:
         """Forget all presences: without a session nothing is known. The roster stays until the next one comes."""

@@ -25,9 +25,11 @@ from aioxmpp.errors import XMPPError
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged, NotConfirmed, NotConnected, XmppError
 from agi_xmpp.xmpp import room_stanzas, stanzas, vcards
+from agi_xmpp.xmpp.caps import CapsReader
 from agi_xmpp.xmpp.commands import Commands
 from agi_xmpp.xmpp.contact_disco import ContactDisco
 from agi_xmpp.xmpp.contact_model import ContactHost, ContactPort
+from agi_xmpp.xmpp.decloak import AllowList, Answers, Asking, Share
 from agi_xmpp.xmpp.errands import Errands
 from agi_xmpp.xmpp.inbox import Bounce, Inbox
 from agi_xmpp.xmpp.jid import parse
@@ -66,6 +68,9 @@ FENCE_TIME = 1.0
 
 #: Seconds after a login in which presences still arrive: who is not there by then is offline.
 SETTLE_TIME = 2.0
+
+#: Clients of one contact that are asked whether they can take a call. Servers allow an account ten or so.
+CLIENTS_ASKED = 20
 
 #: Seconds for the server to answer what we ask at login.
 REQUEST_TIMEOUT = 10.0
@@ -110,7 +115,12 @@ class BaseSession:
         self._errands = Errands(account)
         self._commands = Commands(self._clock, self._guests.values, self._errands)
         component = parse(settings.jid) if settings.is_component else None
-        self._phones = Phones(account, self._link, component, self._errands, self._clock)
+        self._answers = Answers(account, self._post_surely, self._clock, settings.decloak_reasons)
+        self._phones = Phones(account, self._link, component, self._errands, self._clock, self._answers)
+        self._asking = Asking(account, self._post_surely, self._request_presence, self._hiding)
+        self._may_ask = AllowList(settings.decloak_answer)
+        self._caps = CapsReader(account, self._link.request, self._clock)
+        self._owed: list[Any] = []
         self._contact_disco = ContactDisco(account, self._link, component=settings.is_component)
         self._news = asyncio.Event()
         self._began_at = 0.0
@@ -147,6 +157,9 @@ class BaseSession:
         for future in self._receiving:
             if not future.done():
                 future.set_result(NotConnected(f"account {self._account} is being stopped"))
+        self._caps.stop()
+        self._asking.stop()
+        self._answers.stop()
         self._phones.leave()
         self._sign_out()
         self._rooms.stop()
@@ -419,6 +432,26 @@ class BaseSession:
                 async with asyncio.timeout(left):
                     await self._news.wait()
 
+    def share_presence(self, of: str, reason: str) -> Share | None:
+        """See `Session.share_presence`."""
+        address = parse(of)
+        sees_them = self._presence.subscription(address) & Subscription.TO
+        if sees_them or address.bare == self._link.jid.bare or self._rooms.holds(address):
+            return None
+        return self._asking.begin(address, reason)
+
+    async def voice(self, of: str, timeout: float) -> bool | None:
+        """See `Session.voice`."""
+        address = parse(of)
+        there = [*self._presence.resources(address), *self._asking.resources(address)][:CLIENTS_ASKED]
+        bare = address.bare
+        found = await asyncio.gather(
+            *(self._caps.voice(Jid(bare.local, bare.domain, each.resource), each.caps, timeout) for each in there)
+        )
+        if True in found:
+            return True
+        return None if None in found or not found else False
+
     async def services(self, of: str, timeout: float = 10.0) -> Sequence[Service]:
         """See `Session.services`."""
         server = parse(of)
@@ -490,6 +523,7 @@ class BaseSession:
     def session_began(self) -> None:
         """Show that we are there, ask who else is, and enter our rooms."""
         self._began_at = _now()
+        self._pay()
         self._uploads.session_began()
         self._sign_in()
         self._rooms.session_began()
@@ -500,6 +534,8 @@ class BaseSession:
     def session_ended(self) -> None:
         """Forget who is there."""
         self._presence.clear()
+        hidings = [*self._owed, *self._asking.session_ended(), *self._answers.session_ended()]
+        self._owed = hidings if self._settings.is_component else []  # a client's server has told that we are gone
         self._rooms.session_ended()
         self._phones.session_ended()
         self._tell_news()
@@ -555,11 +591,19 @@ class BaseSession:
         kind = presence.type_
         who = stanzas.sender(presence, self._link.jid)
         if kind is aioxmpp.PresenceType.AVAILABLE:
-            self._presence.available(who, stanzas.show(presence), stanzas.text(presence.status), presence.priority)
+            seen = stanzas.show(presence), stanzas.text(presence.status), presence.priority, stanzas.caps(presence)
+            self._presence.available(who, *seen)
+            self._asking.available(who, *seen)
+            if (reason := stanzas.asked_for(presence)) is not None:
+                self._answer_presence(who, reason, presence)
         elif kind is aioxmpp.PresenceType.UNAVAILABLE:
             self._presence.unavailable(who)
+            self._asking.unavailable(who)
+            self._answers.theirs_ended(who, self._local_of(presence))
         elif kind is aioxmpp.PresenceType.ERROR:
             self._presence.unavailable(who.bare)
+            self._asking.unavailable(who.bare, refused=True)
+            self._answers.replaced(who, self._local_of(presence))
         else:
             self._subscription_came(presence, who.bare)
         self._tell_news(who.bare)
@@ -576,6 +620,54 @@ class BaseSession:
     def _subscription_came(self, presence: Any, who: Jid) -> None:
         """Take a presence stanza of ``who`` (bare JID) that is about who sees whose presence (RFC 6121 section 3)."""
         raise NotImplementedError
+
+    def _sender(self, stanza: Any = None) -> Jid | None:  # noqa: ARG002 - for a component
+        """Return what stands in ``from`` of a presence of ours, or of one that answers a stanza; None for nothing."""
+        return None
+
+    # Temporary presence (XEP-0276)
+
+    def _request_presence(self, of: Jid, reason: str) -> Any:
+        """Return the presence that asks somebody for theirs. Who sees ours in any case shall see nothing else in it."""
+        request = stanzas.minimal_presence(self._sender(), of, self._phones.capabilities(), asking_for=reason)
+        if self._presence.may_see_us(of):
+            settings = self._settings
+            stanzas.dress(request, settings.show, clean_status(settings.status), settings.priority)
+        return request
+
+    def _hiding(self, who: Jid) -> Any:
+        """Return the presence that ends it, or None for somebody who sees our presence in any case."""
+        return None if self._presence.may_see_us(who) else stanzas.hiding(self._sender(), who)
+
+    def _answer_presence(self, who: Jid, reason: str, presence: Any) -> None:
+        """Show ourselves to somebody who has asked, if the settings allow it."""
+        if who not in self._may_ask:
+            log.debug("account %s: %s asks for our presence: not allowed", self._account, who)
+        elif who.bare != self._link.jid.bare and not self._presence.may_see_us(who):
+            self._answers.answer(who, reason, self._phones.capabilities(), self._sender(presence))
+
+    def _local_of(self, presence: Any) -> str:
+        sender = self._sender(presence)
+        return sender.local if sender else ""
+
+    def _post_surely(self, stanza: Any) -> None:
+        """Send a presence, or keep it until the connection is back."""
+        if self._link.online:
+            self._link.post(stanza)
+        elif not self._stopping:
+            self._owed.append(stanza)
+            if len(self._owed) == 1:
+                self._spawn(self._pay_when_resumed())
+
+    async def _pay_when_resumed(self) -> None:
+        with contextlib.suppress(NotConnected):
+            await self._link.until_online(_now() + self._settings.resume_timeout)
+            self._pay()
+
+    def _pay(self) -> None:
+        owed, self._owed = self._owed, []
+        for stanza in owed:
+            self._link.post(stanza)
 
     # Details
 
@@ -610,6 +702,8 @@ class BaseSession:
             who,
             "granted" if decision is Decision.APPROVE else "refused",
         )
+        if decision is Decision.APPROVE:
+            self._answers.replaced(who)
         return decision
 
     async def _ask(self, iq: Any, what: str) -> Any:
@@ -668,6 +762,8 @@ class ClientSession(BaseSession):
             raise aioxmpp.errors.XMPPAuthError(aioxmpp.ErrorCondition.FORBIDDEN)
         for contact, subscription in (stanzas.roster_items(iq.payload) or {}).items():
             self._presence.update_roster(contact, subscription)
+            if self._presence.may_see_us(contact):
+                self._answers.replaced(contact)
         self._tell_news()
 
     def _sign_in(self) -> None:

@@ -20,7 +20,7 @@ from agi_xmpp.xmpp.inbox import Bounce
 from agi_xmpp.xmpp.jid import inward, outward
 from agi_xmpp.xmpp.model import PLAIN, Button, Caps, Extras, IncomingMessage, Jid, Service, Show
 from agi_xmpp.xmpp.presence import SUBSCRIPTIONS, Subscription
-from agi_xmpp.xmpp.xso import command_list, fallback, quick_response, reactions, reply, temppres
+from agi_xmpp.xmpp.xso import cdr, command_list, fallback, quick_response, reactions, reply, temppres
 
 CARBONS = "urn:xmpp:carbons:2"
 
@@ -50,7 +50,7 @@ _SHOWS = {None: Show.ONLINE, "chat": Show.CHAT, "away": Show.AWAY, "xa": Show.XA
 def chat(
     message_id: str, to: Jid, body: str, thread: str, *, wants_receipt: bool, extras: Extras = PLAIN, own: Jid
 ) -> Any:
-    """Return a chat message.
+    """Return a chat message, or a headline with the same in it.
 
     Args:
         message_id, to, body, thread: as in `Session.send_message`.
@@ -58,7 +58,8 @@ def chat(
         extras: what else it carries.
         own: our full JID, where commands are executed: clients cannot execute them at a bare one.
     """
-    message = aioxmpp.Message(aioxmpp.MessageType.CHAT, to=outward(to), id_=message_id)
+    kind = aioxmpp.MessageType.HEADLINE if extras.headline else aioxmpp.MessageType.CHAT
+    message = aioxmpp.Message(kind, to=outward(to), id_=message_id)
     message.body[None] = body
     if thread:
         message.thread = aioxmpp.stanza.Thread()
@@ -73,6 +74,8 @@ def chat(
     if extras.link:
         message.xep0066_oob = aioxmpp.misc.OOBExtension()
         message.xep0066_oob.url = extras.link
+    if extras.record:
+        cdr.add(message, extras.record)
     message.xep0333_markable = extras.markable or bool(extras.buttons)
     if extras.buttons:
         _add_buttons(message, extras.buttons, own)
@@ -105,12 +108,17 @@ def receipt(to: Jid, message_id: str) -> Any:
 
 def available(show: str, status: str, priority: int) -> Any:
     """Return our presence; ``show`` is a word of `AccountSettings.show`."""
-    shown = aioxmpp.PresenceShow(None if show == "online" else show)
-    presence = aioxmpp.Presence(show=shown)
+    presence = aioxmpp.Presence()
+    dress(presence, show, status, priority)
+    return presence
+
+
+def dress(presence: Any, show: str, status: str, priority: int) -> None:
+    """Put into a presence of ours what others may see, as in `available`."""
+    presence.show = aioxmpp.PresenceShow(None if show == "online" else show)
     if status:
         presence.status[None] = status
     presence.priority = priority
-    return presence
 
 
 def subscription(kind: str, to: Jid) -> Any:

@@ -213,6 +213,13 @@ class Actions:
 
     # Whom, and which
 
+    def may_dial(self, person: Person, number: str) -> bool:
+        """Return True if that is a number which the person may dial. Whether somebody has it is known to Asterisk."""
+        try:
+            return allowed(clean(number), self._extensions, person.dial)
+        except Refused:
+            return False
+
     def _number(self, person: Person, target: str) -> str:
         """Return the extension that is meant, if the person may reach it."""
         number = self._extension_of(target) if "@" in target else clean(target)

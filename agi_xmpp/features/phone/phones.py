@@ -22,6 +22,7 @@ from agi_xmpp.features.asking import Asking
 from agi_xmpp.features.phone.actions import Actions
 from agi_xmpp.features.phone.availability import Availability
 from agi_xmpp.features.phone.book.lookup import Book
+from agi_xmpp.features.phone.book.model import Entry
 from agi_xmpp.features.phone.callers import Callers
 from agi_xmpp.features.phone.command_set import Switchboard
 from agi_xmpp.features.phone.commands import PhoneCommands
@@ -145,6 +146,10 @@ class Phones:
         await self._availability.stop()
         await self._book.stop()
 
+    async def lookup(self, number: str) -> Entry | None:
+        """Return what the phone book knows of a number, in bounded time. Raises nothing."""
+        return await self._book.lookup(number)
+
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
         now, wall = time.monotonic(), time.time()
@@ -166,7 +171,7 @@ class Phones:
                 }
                 for call in map(self._callers.seen, self._calls.all())
             ],
-            "problems": [self._problem] if self._problem else [],
+            "problems": [*filter(None, [self._problem]), *self._book.problems],
         }
 
     # AmiListener

@@ -19,6 +19,7 @@ class FakeHost:
         hold: `act` waits for it, if there is one.
         states: what the contacts show.
         watchers: who may watch them; "*" is everybody.
+        numbers: what users may dial besides.
     """
 
     def __init__(self, domain: str = "fake.test") -> None:
@@ -30,6 +31,7 @@ class FakeHost:
         self.hold: asyncio.Event | None = None
         self.states = {"alice": ContactState(Show.ONLINE, device="PJSIP/101")}
         self.watchers = {f"bob@{domain}"}
+        self.numbers = {"+4930123"}
 
     def has_phone(self, node: str) -> bool:
         return node.casefold() in self.nodes
@@ -56,3 +58,8 @@ class FakeHost:
 
     def may_watch(self, who: Jid, local: str) -> bool:
         return "*" in self.watchers or str(who.bare) in self.watchers
+
+    def may_reach(self, who: Jid, local: str) -> bool:
+        if local in self.numbers:
+            return self.may_ask(who)
+        return self.contact(local) is not None and self.may_watch(who, local)

@@ -9,6 +9,7 @@ import pytest
 
 from agi_xmpp.xmpp import contacts as module
 from agi_xmpp.xmpp.contacts import Contacts
+from agi_xmpp.xmpp.decloak import Answers
 from agi_xmpp.xmpp.model import Show
 from agi_xmpp.xmpp.phone_model import ContactState
 from tests.unit.xmpp.house import lines
@@ -26,9 +27,10 @@ class World:
 
     def __init__(self, table: dict[str, str] | None = None) -> None:
         self.host = FakeHost()
+        self.answers = Answers("phone", self._post, lambda: 0.0, ["media"])
         self.table: dict[str, str] = {} if table is None else table
         self.sent: list[tuple[str, str, str]] = []
-        self.contacts = Contacts("phone.test", self.host, self.table, self._post)
+        self.contacts = Contacts("phone.test", self.host, self.table, self._post, self.answers)
 
     def _post(self, stanza: object) -> None:
         kind = stanza.type_.value or stanza.show.value or ""  # type: ignore[attr-defined]
