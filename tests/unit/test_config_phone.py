@@ -170,3 +170,27 @@ def test_without_ami_there_is_no_phone():
 def test_an_unknown_key_is_told_with_its_neighbours(change, words):
     text = complaint(change)
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize("text", ["", "{number}@pbx.example.org", "tel-{number}@x", "{number}@" + "x" * 291])
+def test_addresses_of_numbers(text):
+    assert phone(records={"external_jid": text}).records.external_jid == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pbx.example.org", "number@x.org", "{number}", "{number}@", "{number}@x/y", "{number}{number}@x", "a b{number}@x"],
+)
+def test_what_is_no_address_of_a_number(text):
+    assert "such as '{number}@pbx.example.org'" in complaint(file(records={"external_jid": text}))
+
+
+def test_an_address_of_numbers_may_be_too_long():
+    assert "is no address of a number" in complaint(file(records={"external_jid": "{number}@" + "x" * 292}))
+
+
+def test_records_are_off_and_the_choices_are_named():
+    assert phone().records.send == "none"
+    assert phone().records.type == "headline"
+    assert "'none', 'missed' or 'all'" in complaint(file(records={"send": "some"}))
+    assert "'headline' or 'chat'" in complaint(file(records={"type": "normal"}))

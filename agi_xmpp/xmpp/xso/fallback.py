@@ -27,6 +27,10 @@ class Fallback(xso.XSO):  # type: ignore[misc]
     for_ = xso.Attr("for", default=None)
     bodies = xso.ChildList([Body])
 
+    def __init__(self, for_: str) -> None:
+        super().__init__()
+        self.for_ = for_
+
 
 aioxmpp.Message.xep0428_fallbacks = xso.ChildList([Fallback])
 
