@@ -126,6 +126,8 @@ class Call:
         held: the other side has put the person on hold, or they the other side.
         began: on the given clock.
         answered: on the given clock; None while nobody talks.
+        linkedid: Asterisk's, when the call was seen first; of a click to dial its ChannelId.
+        rang: the phone that was called has rung: the person's own if somebody called them, else the other side's.
     """
 
     id: str
@@ -140,6 +142,8 @@ class Call:
     held: bool = False
     began: float = 0.0
     answered: float | None = None
+    linkedid: str = ""
+    rang: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,9 @@ class Ended:
         by: for `How.ELSEWHERE`: who took it.
         owner: for `How.ELSEWHERE`: the owner of the phone that took it, if it is somebody's.
         cause: Q.850 (``Cause`` of Hangup), 0 if unknown.
+        dial_status: what Dial said last of a phone that did not answer: the person's own if somebody called them, else
+            the other side's; "" if it said nothing.
+        at: when, on the given clock.
     """
 
     call: Call
@@ -194,6 +201,8 @@ class Ended:
     by: Party = Party()
     owner: str = ""
     cause: int = 0
+    dial_status: str = ""
+    at: float = 0.0
 
 
 Change: TypeAlias = Rang | Dialled | Answered | Updated | Restored | Ended
@@ -403,7 +412,7 @@ class Calls:
         if leg.up:
             call.phase, call.answered = Phase.TALKING, call.began
         elif call.incoming:
-            call.phase = Phase.RINGING
+            call.phase, call.rang = Phase.RINGING, True
             first = items.get(call.linkedid, {}).get("Channel", "")
             call.source = "" if call.linkedid in call.legs or _local(first) else first
         else:
@@ -502,6 +511,15 @@ class Calls:
         call.dialled = True
         self._note(call)
 
+    def _dial_state(self, event: Message) -> None:
+        if event.get("DialStatus") != "RINGING":
+            return
+        called, dialler = self._legs.get(event["DestUniqueid"]), self._dialler(event)
+        if called is not None and called.call.incoming:
+            called.call.rang = True
+        if dialler is not None:
+            dialler.rang = True
+
     def _dial_end(self, event: Message) -> None:
         if event["DialStatus"] == "ANSWER":
             self._taken(event, event["DestChannel"], _party(event, "DestCallerID"), self._caller(event))
@@ -515,6 +533,8 @@ class Calls:
         if leg is not None and not leg.up:
             behind = self._locals.get(_local(event.get("Channel", "")))
             leg.refused |= event["DialStatus"] == "BUSY"
+            if leg.call.incoming:
+                leg.call.dial_status = event["DialStatus"]
             leg.moved |= moved or leg.place != place or (behind is not None and behind.moved)
 
     def _dialled(self, event: Message) -> None:
@@ -752,7 +772,8 @@ class Calls:
             del self._clicks[call.linkedid]
         call.phase = Phase.OVER
         by, owner = (winner.party, winner.owner) if winner is not None else (Party(), "")
-        self._changes.append(Ended(replace(last, phase=Phase.OVER), how, by, owner, cause))
+        over = replace(last, phase=Phase.OVER)
+        self._changes.append(Ended(over, how, by, owner, cause, call.dial_status, self._clock()))
 
     # Changes
 
@@ -783,6 +804,7 @@ _HANDLERS: dict[str, Callable[[Calls, Message], None]] = {
     "Newstate": Calls._newstate,
     "NewConnectedLine": Calls._new_connected_line,
     "DialBegin": Calls._dial_begin,
+    "DialState": Calls._dial_state,
     "DialEnd": Calls._dial_end,
     "Pickup": Calls._pickup,
     "BridgeEnter": Calls._bridge_enter,
@@ -835,7 +857,8 @@ class _Live:
         target: the number that was dialled last.
         dialling: Uniqueids of the channels that ring because of it.
         dialled: something has been dialled.
-        dial_status: of what was dialled last and did not answer.
+        rang: as `Call.rang`.
+        dial_status: of what was dialled last and did not answer; of a call that came in: of the person's own phone.
         picked: the phone of a click to dial was picked up.
         silent_since: since when a picked up click to dial has not been dialling; None while it does, or talks.
         all_refused, moved: of the legs that are gone.
@@ -858,6 +881,7 @@ class _Live:
     target: str = ""
     dialling: set[str] = field(default_factory=set)
     dialled: bool = False
+    rang: bool = False
     dial_status: str = ""
     picked: bool = False
     silent_since: float | None = None
@@ -887,6 +911,8 @@ class _Live:
             held=any(leg.up and (leg.holds or leg.on_hold) for leg in self.legs.values()),
             began=self.began,
             answered=self.answered,
+            linkedid=self.linkedid,
+            rang=self.rang,
         )
 
     def due(self) -> float | None:

@@ -134,6 +134,23 @@ def test_a_channel_names_its_device(channel, device):
     assert device_of(channel) == device
 
 
+@pytest.mark.parametrize(("status", "rang"), [("RINGING", True), ("PROGRESS", False), ("PROCEEDING", False)])
+def test_whether_the_phone_that_was_called_rang(desk, status, rang):
+    caller, [callee], _ = desk.rings("PJSIP/101", "PJSIP/102")
+    state = {"Event": "DialState", **caller.headers(), **callee.headers("Dest"), "DialStatus": status}
+    assert desk.feed([state]) == []
+    assert [call.rang for call in desk.calls.all()] == [rang, rang]
+
+
+@pytest.mark.parametrize(("status", "dial_status"), [("NOANSWER", "NOANSWER"), ("CANCEL", "CANCEL")])
+def test_an_end_says_when_it_was_and_what_dial_said(desk, status, dial_status):
+    caller, [callee], _ = desk.rings("PJSIP/101", "PJSIP/102")
+    desk.feed(desk.pbx.dial_end(caller, callee, status))
+    desk.now = 118.0
+    ended = the(desk.feed(desk.pbx.hangup(callee, 0)), Ended)
+    assert (ended.at, ended.dial_status, ended.how) == (118.0, dial_status, How.MISSED)
+
+
 def test_a_party_is_true_if_anything_is_known():
     assert not Party()
     assert Party("101")
@@ -185,6 +202,7 @@ def test_a_call_has_one_id_for_both_and_says_where_it_is(desk):
         party=BOB,
         channel=caller.name,
         began=100.0,
+        linkedid=caller.uid,
     )
     assert rang == Call(
         id=rang.id,
@@ -197,6 +215,7 @@ def test_a_call_has_one_id_for_both_and_says_where_it_is(desk):
         channel=callee.name,
         source=caller.name,
         began=100.0,
+        linkedid=caller.uid,
     )
     desk.now = 104.0
     changes = desk.feed(desk.pbx.answers(caller, callee))
