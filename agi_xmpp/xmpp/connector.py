@@ -317,7 +317,7 @@ class Connector:
 def _mechanisms(features: Any) -> list[str]:
     """Return the names of the SASL mechanisms that a server offers, without what is no name (RFC 4422 section 3.1)."""
     try:
-        offered = features[nonza.SASLMechanisms]
+        offered = features[security_layer.SASLMechanisms]
     except KeyError:
         return []
     return sorted(name for name in offered.get_mechanism_list() if re.fullmatch(r"[A-Z0-9_-]{1,20}", name))

@@ -24,6 +24,7 @@ ROSTER = "{jabber:iq:roster}"
 CARBONS = "{urn:xmpp:carbons:2}"
 
 PASSWORD = "Wr0ng-is-the-other-0ne"
+TOKEN = "r1ght-token~+/=="
 ITERATIONS = 4096
 
 
@@ -36,6 +37,8 @@ class Behaviour:
         starttls_answer: what to say to ``<starttls/>`` instead of going ahead.
         mechanisms: offered for SASL.
         password: the right one.
+        token: the right one (OAUTHBEARER).
+        token_reasons: what is said of a wrong one (RFC 7628 section 3.2.2); "" says only that the login failed.
         sasl_failure: refuse every login with this condition.
         sm, resume: offer stream management, let streams be resumed.
         sm_attributes: more for ``<enabled/>``.
@@ -54,6 +57,8 @@ class Behaviour:
     starttls_answer: str = ""
     mechanisms: tuple[str, ...] = ("SCRAM-SHA-1", "SCRAM-SHA-256")
     password: str = PASSWORD
+    token: str = TOKEN
+    token_reasons: str = '{"status":"invalid_token","scope":"xmpp"}'
     sasl_failure: str = ""
     sm: bool = True
     resume: bool = True
@@ -232,6 +237,8 @@ class Conversation:
             self.server.attempts.append((element.get("mechanism", ""), self.encrypted))
             if does.sasl_failure:
                 return self._refuse(does.sasl_failure)
+            if element.get("mechanism") == "OAUTHBEARER":
+                return self._take_token(text)
             if element.get("mechanism") == "PLAIN":
                 if text.split("\0")[2] != does.password:
                     return self._refuse("not-authorized")
@@ -242,11 +249,25 @@ class Conversation:
             self._scram = (element.get("mechanism", ""), f"{first},{challenge}", b"")
             self.send(f"<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{_b64(challenge.encode())}</challenge>")
             return False
+        if text == "\x01":  # the client has seen why its token is refused
+            return self._refuse("not-authorized")
         if not text:  # the client has seen the server's signature
             return self._welcome(b"")
         assert self._scram is not None
         mechanism, message, _ = self._scram
         return self._check_proof("sha256" if "256" in mechanism else "sha1", message, text)
+
+    def _take_token(self, text: str) -> bool:
+        self.server.token_messages.append(text)
+        does = self.server.does
+        if text.endswith(f"\x01auth=Bearer {does.token}\x01\x01"):
+            return self._welcome(b"")
+        if not does.token_reasons:
+            return self._refuse("not-authorized")
+        self.send(
+            f"<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{_b64(does.token_reasons.encode())}</challenge>"
+        )
+        return False
 
     def _check_proof(self, name: str, message: str, final: str) -> bool:
         bare, _, proof = final.rpartition(",p=")
@@ -361,6 +382,7 @@ class FakeServer:
         self.port = 0
         self.accepted = 0
         self.attempts: list[tuple[str, bool]] = []
+        self.token_messages: list[str] = []
         self.carbons_enabled = asyncio.Event()
         self.resumed = asyncio.Event()
         self.stream: Stream | None = None
@@ -416,6 +438,11 @@ class FakeServer:
             while (stanza := await self._stanzas.get()).tag != f"{CLIENT}{kind}":
                 pass
         return stanza
+
+    def unheard(self, kind: str) -> list[ET.Element]:
+        """Return the stanzas of a kind that have come and that `hears` has not returned."""
+        stanzas = [self._stanzas.get_nowait() for _ in range(self._stanzas.qsize())]
+        return [stanza for stanza in stanzas if stanza.tag == f"{CLIENT}{kind}"]
 
     async def hears_message(self) -> str:
         """Return the next message's text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import logging
@@ -21,10 +22,11 @@ from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp.connector import Connector, security
 from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import SessionState
 from agi_xmpp.xmpp.session import ClientSession
 from agi_xmpp.xmpp.srv import NoService, Target
 from tests.unit.xmpp.conftest import server_context
-from tests.unit.xmpp.fake import PASSWORD, FakeServer
+from tests.unit.xmpp.fake import PASSWORD, TOKEN, FakeServer
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -46,7 +48,7 @@ def anywhere(**changes: Any) -> AccountSettings:
     """Return settings that leave it to the DNS where the server is."""
     values: dict[str, Any] = {"jid": "agi@fake.test/pbx", "password": PASSWORD}
     # Not even the configuration allows as little time as a test has.
-    quick = {name: changes.pop(name) for name in ("connect_timeout",) if name in changes}
+    quick: dict[str, Any] = {name: changes.pop(name) for name in ("connect_timeout", "login_retry") if name in changes}
     return AccountSettings(**values | changes).model_copy(update=quick)
 
 
@@ -429,3 +431,211 @@ def _answer(session: ClientSession, answer: list[Target] | Exception) -> list[tu
 
     session._link._connector._find = find
     return asked
+
+
+# Tokens
+
+
+@contextlib.asynccontextmanager
+async def token_server(ca: trustme.CA, *offered: str) -> AsyncIterator[FakeServer]:
+    async with tls_server(ca) as server:
+        server.does.mechanisms = offered or ("PLAIN", "SCRAM-SHA-1", "OAUTHBEARER")
+        yield server
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+def by_token(token_file: Path, **changes: Any) -> dict[str, Any]:
+    return {"password": None, "token_file": token_file, **changes}
+
+
+def reread(monkeypatch: pytest.MonkeyPatch, *tokens: str) -> list[str]:
+    """Let each reading of the token give the next of these, and the last one for ever; return what was read."""
+    read: list[str] = []
+
+    def secret(_settings: AccountSettings) -> str:
+        read.append(tokens[min(len(read), len(tokens) - 1)])
+        return read[-1]
+
+    monkeypatch.setattr(AccountSettings, "secret", secret)
+    return read
+
+
+async def test_a_token_is_sent_to_the_byte_and_stands_in_no_log(
+    ca: trustme.CA, ca_file: Path, token_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with (
+        token_server(ca) as server,
+        login(server.port, ca_file=ca_file, **by_token(token_file)) as session,
+    ):
+        assert server.attempts == [("OAUTHBEARER", True)]
+        assert server.token_messages == [f"n,a=agi@fake.test,\x01auth=Bearer {TOKEN}\x01\x01"]
+        await session.send_message("bob@fake.test", "x")
+        assert await server.hears_message() == "x"
+        message = server.token_messages[0].encode()
+    assert "SENT" in caplog.text  # what is sent is logged
+    assert TOKEN not in caplog.text
+    assert base64.b64encode(message).decode()[-20:] not in caplog.text
+    assert TOKEN not in f"{session.info()}{session.__dict__}"
+
+
+async def test_a_token_works_with_direct_tls(ca: trustme.CA, ca_file: Path, token_file: Path) -> None:
+    async with tls_server(ca, direct=True) as server:
+        server.does.mechanisms = ("OAUTHBEARER",)
+        async with login(server.port, ca_file=ca_file, tls="direct", **by_token(token_file)):
+            assert server.attempts == [("OAUTHBEARER", True)]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('{"status":"invalid_token","scope":"xmpp"}', "invalid_token; it asks for the scope xmpp"),
+        ("", "not-authorized"),
+    ],
+)
+async def test_a_refused_token_is_told_once_and_tried_again_slowly(
+    ca: trustme.CA, ca_file: Path, token_file: Path, caplog: pytest.LogCaptureFixture, said: str, told: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token_file.write_text("an-expired-token")
+    async with token_server(ca) as server:
+        server.does.token_reasons = said
+        session = ClientSession("main", settings(server.port, ca_file=ca_file, **by_token(token_file)))
+        await session.start()
+        with pytest.raises(LoginFailed) as caught:
+            await session.ready(10, patient=False)
+        assert str(caught.value) == f"the server refuses the token of agi@fake.test ({told})"
+        assert f"{caught.value}; trying again every 60 s" in caplog.text
+        await session.stop(0.5)
+        assert len(server.token_messages) == 1  # the file has no other one
+    assert "an-expired-token" not in caplog.text
+
+
+async def test_another_token_that_is_there_by_then_is_tried_at_once(
+    ca: trustme.CA, ca_file: Path, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with token_server(ca) as server:
+        read = reread(monkeypatch, "an-expired-token", TOKEN)
+        async with login(server.port, ca_file=ca_file, **by_token(token_file)):
+            assert read == ["an-expired-token", TOKEN]
+            assert len(server.token_messages) == server.accepted == 2
+
+
+async def test_a_source_that_always_has_another_token_is_asked_once_more_only(
+    ca: trustme.CA, ca_file: Path, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with token_server(ca) as server:
+        read = reread(monkeypatch, *(f"wrong-{number}" for number in range(9)))
+        session = ClientSession("main", settings(server.port, ca_file=ca_file, **by_token(token_file)))
+        await session.start()
+        with pytest.raises(LoginFailed, match="refuses the token"):
+            await session.ready(10, patient=False)
+        assert session.info().state is SessionState.WAITING
+        await session.stop(0.5)
+        assert read == ["wrong-0", "wrong-1"]
+        assert server.accepted == 2
+
+
+@pytest.mark.parametrize("condition", ["account-disabled", "temporary-auth-failure"])
+async def test_another_token_is_not_fetched_for_what_it_would_not_mend(
+    ca: trustme.CA, ca_file: Path, token_file: Path, monkeypatch: pytest.MonkeyPatch, condition: str
+) -> None:
+    async with token_server(ca) as server:
+        server.does.sasl_failure = condition
+        read = reread(monkeypatch, "one", "two")
+        error = await failure(server.port, ca_file=ca_file, **by_token(token_file))
+        assert isinstance(error, LoginFailed if condition == "account-disabled" else NotConnected)
+        assert condition in str(error)
+        assert len(read) == server.accepted  # one for each attempt; that of a temporary failure may have been repeated
+
+
+async def test_a_new_token_in_the_file_is_used_when_the_connection_comes_back(
+    ca: trustme.CA, ca_file: Path, token_file: Path
+) -> None:
+    async with token_server(ca) as server, login(server.port, ca_file=ca_file, **by_token(token_file)) as session:
+        server.does.token = "the-next-token"
+        token_file.write_text("the-next-token")
+        server.conversation.reset()
+        await server.until_accepted(2)
+        await session.ready(10)
+        assert [message.split("Bearer ")[1] for message in server.token_messages] == [
+            f"{TOKEN}\x01\x01",
+            "the-next-token\x01\x01",
+        ]
+
+
+async def test_a_token_file_that_comes_late_is_used(ca: trustme.CA, ca_file: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "later"
+    async with token_server(ca) as server:
+        session = ClientSession("main", settings(server.port, ca_file=ca_file, login_retry=0.1, **by_token(missing)))
+        await session.start()
+        with pytest.raises(LoginFailed, match=r"no token for agi@fake.test: token_file .* No such file"):
+            await session.ready(10, patient=False)
+        assert server.accepted == 0
+        missing.write_text(TOKEN)
+        await session.ready(10)
+        await session.stop(0.5)
+
+
+@pytest.mark.parametrize(
+    ("offered", "named"),
+    [
+        (("SCRAM-SHA-1", "PLAIN", "X-OAUTH2"), "PLAIN, SCRAM-SHA-1, X-OAUTH2"),
+        (("bad name", "x\ny", "EXTERNAL"), "EXTERNAL"),
+        (("lower",), "nothing"),
+    ],
+)
+async def test_a_server_without_login_by_token_is_told_by_what_it_offers(
+    ca: trustme.CA, ca_file: Path, token_file: Path, offered: tuple[str, ...], named: str
+) -> None:
+    async with token_server(ca, *offered) as server:
+        error = await failure(server.port, ca_file=ca_file, **by_token(token_file))
+        assert isinstance(error, LoginFailed)
+        assert str(error) == f"127.0.0.1:{server.port} offers no login by token (OAUTHBEARER), but {named}"
+        assert server.attempts == []
+
+
+async def test_no_token_is_sent_without_encryption(token_file: Path) -> None:
+    # The configuration refuses it; this is the second lock, for settings that were changed afterwards.
+    async with FakeServer() as server:
+        server.does.mechanisms = ("OAUTHBEARER",)
+        changed = settings(server.port, **by_token(token_file)).model_copy(update={"tls": "none"})
+        session = ClientSession("main", changed)
+        await session.start()
+        with pytest.raises(TlsFailed, match="a token is sent on an encrypted connection only"):
+            await session.ready(10, patient=False)
+        await session.stop(0.5)
+        assert server.attempts == []
+
+
+async def test_a_password_is_not_sent_as_a_token(ca: trustme.CA, ca_file: Path) -> None:
+    async with token_server(ca, "OAUTHBEARER") as server:
+        error = await failure(server.port, ca_file=ca_file)
+        assert "offers no login method that we may use" in str(error)
+        assert server.attempts == []
+
+
+async def test_a_token_of_another_account_is_not_used(
+    ca: trustme.CA, ca_file: Path, token_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with token_server(ca) as server:  # which binds agi@fake.test whatever it is asked
+        changes = by_token(token_file, jid="bob@fake.test/pbx", login_retry=0.1)
+        session = ClientSession("main", settings(server.port, ca_file=ca_file, **changes))
+        await session.start()
+        with pytest.raises(LoginFailed) as caught:
+            await session.ready(10, patient=False)
+        assert str(caught.value) == "the token is of agi@fake.test, not of bob@fake.test" == session.info().error
+        assert server.token_messages == [f"n,a=bob@fake.test,\x01auth=Bearer {TOKEN}\x01\x01"]
+        await server.until_accepted(3)
+        assert session.info().connects == 0
+        await session.stop(0.5)
+        await server.until_closed()
+        assert server.unheard("presence") == []  # nobody saw us as somebody else
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert told == [f"account main: {caught.value}; trying again every 0.1 s"]
