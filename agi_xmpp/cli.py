@@ -97,7 +97,7 @@ def check(config: Path, online: bool) -> None:
     """Say whether the configuration is right.
 
     With --online also whether every account can log in, whether the manager user has the rights that we need in
-    Asterisk, and whether clients will find the phones.
+    Asterisk, whether Asterisk knows the phones and clients find them, and whether the phone book can be read.
     """
     settings = load(config)
     from agi_xmpp.features.script import script_routes
@@ -127,9 +127,13 @@ def check(config: Path, online: bool) -> None:
         Phones.check(settings.phone)
     accounts = ", ".join(settings.account) or "none"
     listen = ", ".join(settings.agi.listen)
-    click.echo(f"{config}: well-formed; accounts: {accounts}; FastAGI on port {settings.agi.port} of {listen}")
+    people = len(settings.phone.user) if settings.phone is not None else 0
+    phones = f"; phones of {people} user{'s' if people != 1 else ''}" if settings.phone is not None else ""
+    click.echo(f"{config}: well-formed; accounts: {accounts}; FastAGI on port {settings.agi.port} of {listen}{phones}")
     if not settings.account:
         click.echo(f"{config}: warning: it has no [account.NAME]: every verb will say so")
+    if settings.phone is not None and not settings.phone.user:
+        click.echo(f'{config}: warning: it has no [phone.user."…"]: nobody has a phone')
     for name, account in settings.account.items():
         if account.accept_any_certificate:
             click.echo(
@@ -139,6 +143,7 @@ def check(config: Path, online: bool) -> None:
         return
     _no_log()
     from agi_xmpp.diagnose import check_account, check_asterisk, check_phone_service
+    from agi_xmpp.features.phone.book.lookup import check_files as check_book
 
     async def run() -> list[bool]:
         accounts = (
@@ -146,10 +151,15 @@ def check(config: Path, online: bool) -> None:
             for name, account in settings.account.items()
         )
         results = await asyncio.gather(*accounts)
+        well = dict(zip((name.casefold() for name in settings.account), results, strict=True))
         if settings.ami is not None:
             results.append(await check_asterisk(settings.ami, settings.phone, click.echo))
         if settings.phone is not None:  # not beside the logins: a component has one connection only
-            results.append(await check_phone_service(settings, click.echo))
+            if well[settings.phone.account.casefold()]:
+                results.append(await check_phone_service(settings, click.echo))
+            else:
+                click.echo(f"phones: not asked whether clients find them: see account {settings.phone.account} above")
+            results.append(await check_book(settings.phone.book, click.echo))
         return results
 
     if not all(asyncio.run(run())):
@@ -233,7 +243,7 @@ def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @_sentences
 def status(config: Path, as_json: bool) -> None:
-    """Show how the running service is. Exit code 1 if an account is not online."""
+    """Show how the running service is. Exit code 1 if an account is not online, or Asterisk's calls are not seen."""
     from agi_xmpp.control import ask
 
     answer = ask(load(config).control.socket, {"do": "status"})
@@ -242,7 +252,8 @@ def status(config: Path, as_json: bool) -> None:
     else:
         _print_status(answer)
     parts = [*answer["accounts"], *([answer["ami"]] if answer.get("ami") else [])]
-    if any(part["state"] != "online" for part in parts):
+    blind = answer.get("phone") and not answer["phone"]["in_sight"]
+    if blind or any(part["state"] != "online" for part in parts):
         sys.exit(1)
 
 

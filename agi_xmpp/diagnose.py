@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from agi_xmpp.ami import privileges
+from agi_xmpp.ami.connection import connect
 from agi_xmpp.config import AccountSettings, AmiSettings, PhoneSettings, Settings
 from agi_xmpp.control import NoPermission, NoService, ask
 from agi_xmpp.errors import AgiXmppError, AmiError, XmppError
-from agi_xmpp.features.phone.check import check_phones
+from agi_xmpp.features.phone.check import check_exchange, check_phones
 from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Service, Show
@@ -74,7 +75,7 @@ async def check_account(name: str, settings: AccountSettings, say: Callable[[str
 
 
 async def check_asterisk(settings: AmiSettings, phone: PhoneSettings | None, say: Callable[[str], None]) -> bool:
-    """Log in to Asterisk once and say which rights are missing. Returns True if all is well.
+    """Log in to Asterisk and say which rights are missing, and which phones are unknown there. True if all is well.
 
     Args:
         settings: ``[ami]``.
@@ -88,10 +89,22 @@ async def check_asterisk(settings: AmiSettings, phone: PhoneSettings | None, say
         say(f"ami: FAILED: {error}")
         return False
     for sentence in missing:
-        say(f"ami: {sentence}")
-    if not missing:
-        say(f"ami: logged in to {settings.host}:{settings.port} as {settings.username}; it has the rights that we need")
-    return not missing
+        say(f"ami: FAILED: [{settings.username}] lacks a right: {sentence}")
+    if missing:
+        say('ami: when that is done: asterisk -rx "manager reload"')
+        return False
+    say(f"ami: logged in to {settings.host}:{settings.port} as {settings.username}; it has the rights that we need")
+    if phone is None:
+        return True
+    try:
+        connection = await connect(settings, lambda _event: None)
+        try:
+            return await check_exchange(phone, connection, say)
+        finally:
+            await connection.log_off()
+    except AmiError as error:
+        say(f"ami: FAILED: {error}")
+        return False
 
 
 async def check_phone_service(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -117,7 +130,7 @@ async def check_phone_service(settings: Settings, say: Callable[[str], None]) ->
                 await session.ready(account.connect_timeout, patient=False)
                 ask_for = session.services
         except AgiXmppError as error:
-            say(f"phone: FAILED: the servers of the users could not be asked: {error}")
+            say(f"phones: FAILED: the servers of the users could not be asked: {error}")
             return False
         return await check_phones(settings.phone, account, ask_for, say)
 

@@ -1,4 +1,4 @@
-"""Whether clients find the phones: for `agi-xmpp check --online`.
+"""Whether Asterisk knows the phones, and whether clients find them: for `agi-xmpp check --online`.
 
 Clients of the phone protocol ask their own server for its services and take the one that is named ``phone``, whatever
 its address (Proto-JEP "Phone Integration", section "Disco"). What the server lacks is said in its own configuration's
@@ -7,10 +7,12 @@ words.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
+from agi_xmpp.ami.model import Message
 from agi_xmpp.config import AccountSettings, PhoneSettings
-from agi_xmpp.errors import AgiXmppError
+from agi_xmpp.errors import AgiXmppError, AmiRefused
 from agi_xmpp.features.phone.people import People
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid, Service
@@ -20,6 +22,71 @@ NAME = "phone"
 
 #: Domains of users that are asked at the most: one is the rule.
 DOMAINS = 5
+
+#: Devices and extensions that are named at the most: with a wrong context, or the user map of another Asterisk, all are
+#: wrong in the same way.
+NAMED = 10
+
+
+class Manager(Protocol):
+    """What is needed of `agi_xmpp.ami.model.Ami`."""
+
+    async def action(self, name: str, headers: Mapping[str, str] | None = None) -> Message:
+        """See `Ami.action`."""
+
+    async def items(self, name: str, headers: Mapping[str, str] | None = None) -> Sequence[Message]:
+        """See `Ami.items`."""
+
+
+async def check_exchange(settings: PhoneSettings, ami: Manager, say: Callable[[str], None]) -> bool:
+    """Ask Asterisk whether it knows what the configuration names, and say what it does not. True if all is well.
+
+    Args:
+        settings: ``[phone]``.
+        ami: logged in, with all rights.
+        say: gets each line.
+
+    Raises:
+        AmiNotConnected, AmiUnknown: the connection broke.
+    """
+    problems = []
+    try:
+        await ami.items("DeviceStateList")
+    except AmiRefused as error:
+        problems.append(f"no call can be seen: {error}")
+    people = People(settings)
+    context, extensions = settings.context, {person.extension: person for person in people}
+    if await _value(ami, f"DIALPLAN_EXISTS({context})") == "0":
+        problems.append(f'Asterisk has no context {context} (phone.context): asterisk -rx "dialplan show" lists them')
+        extensions.clear()
+    # Asterisk says so of what no driver has; a phone that is only switched off is UNAVAILABLE.
+    unknown = [
+        f"{person.jid}: Asterisk knows no device {device}"
+        for person in people
+        for device in person.devices
+        if await _value(ami, f"DEVICE_STATE({device})") == "INVALID"
+    ]
+    unknown += [
+        f"{person.jid}: context {context} has no extension {extension}"
+        for extension, person in extensions.items()
+        if await _value(ami, f"DIALPLAN_EXISTS({context},{extension},1)") == "0"
+    ]
+    problems += unknown[:NAMED]
+    if len(unknown) > NAMED:
+        problems.append(f"and {len(unknown) - NAMED} more devices and extensions that Asterisk does not know")
+    for problem in problems:
+        say(f"phones: FAILED: {problem}")
+    if not problems:
+        say(f"phones: Asterisk knows all devices, and all extensions in the context {context}")
+    return not problems
+
+
+async def _value(ami: Manager, function: str) -> str:
+    """Return the value of a function of the dialplan; "" if this Asterisk has no such function."""
+    try:
+        return (await ami.action("Getvar", {"Variable": function})).get("Value", "")
+    except AmiRefused:
+        return ""
 
 
 async def check_phones(
@@ -42,7 +109,7 @@ async def check_phones(
     well = True
     if not account.is_component and not address.resource:
         say(
-            f"phone: account {settings.account} needs a resource in its jid, such as {address}/asterisk:"
+            f"phones: account {settings.account} needs a resource in its jid, such as {address}/asterisk:"
             " clients are told the whole address"
         )
         well = False
@@ -51,16 +118,16 @@ async def check_phones(
         try:
             listed = [service.jid for service in await services(domain) if service.name == NAME]
         except AgiXmppError as error:
-            say(f"phone: FAILED: {domain} does not say which services it has: {error}")
+            say(f"phones: FAILED: {domain} does not say which services it has: {error}")
             well = False
             continue
         if ours in listed:
-            say(f"phone: {domain} lists {ours} as {NAME}: Spark finds it")
+            say(f"phones: {domain} lists {ours} as {NAME}: Spark finds it")
         elif listed:
-            say(f"phone: note: {domain} lists {', '.join(map(str, listed))} as {NAME}, and not {ours}")
+            say(f"phones: note: {domain} lists {', '.join(map(str, listed))} as {NAME}, and not {ours}")
             well = False
         else:
-            say(f"phone: note: {domain} lists no service named {NAME}: Spark will show no phone. What to write there:")
+            say(f"phones: note: {domain} lists no service named {NAME}: Spark will show no phone. What to write there:")
             for line in advice(ours, domain):
                 say(f"  {line}")
             well = False

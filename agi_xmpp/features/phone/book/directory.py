@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -306,4 +307,6 @@ def _reason(error: Exception) -> str:
         return f"its certificate cannot be trusted: {error.verify_message}"
     if isinstance(error, TimeoutError) or "timed out" in str(error):
         return "no answer in time"
+    if "socket connection error" in str(error) and (reason := re.search(r"\[Errno -?\d+\] ([^'\"]+)", str(error))):
+        return f"no connection: {reason[1]}"
     return str(error) or type(error).__name__

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from cachetools import TTLCache
 
 from agi_xmpp.config import BookSettings
+from agi_xmpp.errors import ConfigError
 from agi_xmpp.features.phone.book.command import CommandSource
 from agi_xmpp.features.phone.book.directory import DirectorySource
 from agi_xmpp.features.phone.book.files import FileSource
 from agi_xmpp.features.phone.book.model import Entry, Source, SourceError
-from agi_xmpp.features.phone.book.number import Number, read
+from agi_xmpp.features.phone.book.number import Number, is_country, read
 
 log = logging.getLogger("agi_xmpp.phone.book")
 
@@ -58,6 +59,8 @@ class Book:
     def __init__(
         self, settings: BookSettings, more: Sequence[Source] = (), clock: Callable[[], float] = time.monotonic
     ) -> None:
+        if settings.country and not is_country(settings.country):
+            raise ConfigError(f"phone.book.country: {settings.country!r} is no country of ISO 3166 (Britain is 'GB')")
         self._settings = settings
         self._files = [FileSource(path, settings.country) for path in settings.files]
         self._programs: list[Source] = []
@@ -72,6 +75,11 @@ class Book:
         self._stopped = False
 
     @property
+    def problems(self) -> list[str]:
+        """What is wrong with the sources, as far as it has shown."""
+        return [f"phone book: {complaint}" for complaint in self._complaints.values()]
+
+    @property
     def is_empty(self) -> bool:
         """True if there is no source: nobody is ever found."""
         return not self._sources()
@@ -81,8 +89,7 @@ class Book:
         for source in self._files:
             self._note(await _ask(source, Number(""), deadline=None))
             if not source.complaint:
-                skipped = f"; {source.skipped} more texts there are no numbers" if source.skipped else ""
-                log.info("phone book: %s has %d numbers%s", source.name, source.numbers, skipped)
+                log.info("phone book: %s", _contents(source))
 
     async def stop(self) -> None:
         """End look-ups that run, and let go of all; from now on nobody is known."""
@@ -164,6 +171,22 @@ class Book:
         return answer
 
 
+async def check_files(settings: BookSettings, say: Callable[[str], None]) -> bool:
+    """Read the files of the phone book and say what is wrong with them. Returns True if all is well.
+
+    Args:
+        settings: ``[phone.book]``.
+        say: takes lines for the administrator.
+    """
+    well = True
+    for path in settings.files:
+        source = FileSource(path, settings.country)
+        answer = await _ask(source, Number(""), deadline=None)
+        say(f"phone book: FAILED: {answer.error}" if answer.error else f"phone book: {_contents(source)}")
+        well = well and not answer.error
+    return well
+
+
 async def report(settings: BookSettings, number: str, say: Callable[[str], None]) -> bool:
     """Say what each source of the phone book knows of a number, how long it took, and what is wrong with it.
 
@@ -214,11 +237,16 @@ async def _ask(source: Source, number: Number, deadline: float | None) -> Answer
     return Answer(source.name, loop.time() - began, entry, error)
 
 
+def _contents(source: FileSource) -> str:
+    skipped = f"; {source.skipped} more texts there are no numbers" if source.skipped else ""
+    return f"{source.name} has {source.numbers} number{'s' if source.numbers != 1 else ''}{skipped}"
+
+
 def _verdict(answer: Answer) -> str:
     found = answer.entry
     words = []
     if found is not None:
         words.append("; ".join(filter(None, (found.name, found.company, found.link, found.avatar))))
     if answer.error:
-        words.append(f"FAILED: {answer.error}")
+        words.append(f"FAILED: {answer.error.removeprefix(f'{answer.source}: ')}")
     return "; ".join(words) or "does not know it"

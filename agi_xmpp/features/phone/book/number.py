@@ -59,6 +59,11 @@ class Number:
         return {tail(form) for form in (self.dialled, self.best)}
 
 
+def is_country(letters: str) -> bool:
+    """Tell whether a country is known; ``UK`` is not, ``GB`` is."""
+    return letters in phonenumbers.SUPPORTED_REGIONS
+
+
 def clean(text: str) -> str:
     """Return a number without separators: digits, ``*``, ``#``, and perhaps a ``+`` in front; empty if it is none."""
     if len(text) > MAX_TEXT:

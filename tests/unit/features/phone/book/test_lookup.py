@@ -10,7 +10,7 @@ import pytest
 
 from agi_xmpp.config import BookSettings
 from agi_xmpp.errors import ConfigError
-from agi_xmpp.features.phone.book.lookup import Book, report
+from agi_xmpp.features.phone.book.lookup import Book, check_files, report
 from agi_xmpp.features.phone.book.model import Entry, SourceError
 from agi_xmpp.features.phone.book.number import Number
 from tests.unit.clock import Clock
@@ -219,7 +219,7 @@ async def test_start_says_what_the_files_hold(make, tmp_path, caplog):
     broken.write_text("name,number\nAnn,101,x\n")
     await make(files=[good, broken, tmp_path / "none.csv"]).start()
     assert messages(caplog) == [
-        "phone book: file good.csv has 1 numbers; 1 more texts there are no numbers",
+        "phone book: file good.csv has 1 number; 1 more texts there are no numbers",
         f"phone book: {broken}: line 2: more cells than headings",
         f"phone book: {tmp_path / 'none.csv'}: No such file or directory",
     ]
@@ -231,11 +231,40 @@ async def test_start_says_what_the_files_hold(make, tmp_path, caplog):
         ({"files": ["/x/contacts.vcf"]}, "must end in .csv or .toml"),
         ({"command": ["/no/such"]}, "no program '/no/such'"),
         ({"ldap": "ldaps://ldap.example.org"}, "needs ldap_base"),
+        ({"country": "UK"}, "'UK' is no country"),
     ],
 )
 def test_a_source_that_cannot_work_is_refused(settings, complaint):
     with pytest.raises(ConfigError, match=complaint):
         Book(BookSettings.model_validate(settings))
+
+
+async def test_what_is_wrong_is_kept_for_the_status(make, tmp_path):
+    contacts = tmp_path / "contacts.csv"
+    book = make(files=[contacts])
+    await book.start()
+    assert book.problems == [f"phone book: {contacts}: No such file or directory"]
+    contacts.write_text("name,number\nAnn,101\n")
+    assert await book.lookup("101") is not None
+    assert book.problems == []
+
+
+async def test_files_are_checked(tmp_path):
+    contacts, lines = tmp_path / "contacts.csv", list[str]()
+    contacts.write_text("name,number\nAnn,101\nBob,102\n")
+    settings = BookSettings.model_validate({"files": [contacts]})
+    assert await check_files(settings, lines.append)
+    contacts.write_text("name,company\nAnn,Ltd\n")
+    assert not await check_files(settings, lines.append)
+    assert lines == [
+        "phone book: file contacts.csv has 2 numbers",
+        f'phone book: FAILED: {contacts}: line 1: no heading for numbers, such as "number" or "phone"',
+    ]
+
+
+async def test_the_report_names_a_source_once():
+    _good, lines = await said("101", ldap="ldap://127.0.0.1:1", ldap_base="dc=x")
+    assert lines[1:] == ["directory 127.0.0.1: FAILED: no connection: Connection refused"]
 
 
 async def said(number: str, **settings: object) -> tuple[bool, list[str]]:
