@@ -55,7 +55,8 @@ async def check_account(name: str, settings: AccountSettings, say: Callable[[str
     try:
         await session.ready(settings.connect_timeout, patient=False)
         info = session.info()
-        say(f"{name}: logged in as {info.jid}; {info.tls or 'not encrypted'}")
+        secret = "token" if settings.by_token else "password"
+        say(f"{name}: logged in as {info.jid} by {secret}; {info.tls or 'not encrypted'}")
         if not info.resumable and not settings.is_component:
             say(f"{name}: note: the server does not resume streams (XEP-0198); texts may get lost with a connection")
         for buddy in settings.buddies:

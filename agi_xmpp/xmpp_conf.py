@@ -169,6 +169,12 @@ class _Account:
         """Whatever is not ``component`` is a client (res_xmpp.c, xmpp_client_config_post_apply)."""
         return self.options.get("type", "client").lower() == "component"
 
+    @property
+    def by_token(self) -> bool:
+        """True if it has no password but a refresh token, as Google's accounts had."""
+        options = self.options
+        return bool(options.get("refresh_token")) and not options.get("secret") and not self.is_component
+
     def note(self, text: str) -> None:
         self.notes.append(f"{self.name}: {text}")
 
@@ -245,7 +251,7 @@ _PUBSUB = (
     "device state and voicemail counts over XMPP PubSub are not offered; use Asterisk's PJSIP publication or Corosync"
 )
 _DIALPLAN = "unsolicited messages do not start a dialplan here; a dialplan asks with jabber_receive"
-_GOOGLE = "Google's XMPP service ended in June 2022"
+_GOOGLE = "Google's XMPP service ended in June 2022; another server's token comes from token_command (docs/admin.md)"
 _PRUNE = "contacts are never removed from the roster by this service"
 
 #: Options whose values are nobody's business.
@@ -302,6 +308,13 @@ def _identity(account: _Account) -> None:
     secret = account.options.get("secret", "")
     if secret:
         account.table.add("password", secret)
+    elif account.by_token:
+        command = f"/etc/agi-xmpp/{account.name}.token-command"
+        account.table.add("token_command", [command])
+        account.note(
+            f"has a refresh_token and no secret; write a program {command} that prints an access token"
+            ' (docs/admin.md, "Login by token"), or take password_file instead of token_command'
+        )
     else:
         account.table.add("password_file", f"/etc/agi-xmpp/{account.name}.password")
         account.note("has no secret; put the password into the file that password_file names")
@@ -347,7 +360,9 @@ def _client_connection(account: _Account) -> None:
         table.add("tls", "direct")
         account.note('port 5223 is for direct TLS, so tls = "direct"; res_xmpp could not do that')
     elif not _true(options.get("usetls", "yes")):
-        if is_loopback(host):
+        if account.by_token:
+            account.note("usetls = no is not carried over: a token is sent on an encrypted connection only")
+        elif is_loopback(host):
             table.add("tls", "none")
         else:
             account.note(

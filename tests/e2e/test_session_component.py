@@ -297,4 +297,4 @@ async def test_check_leaves_a_component_in_use_alone(accounts: Accounts, pbx: Lo
         assert await check_account("phone", settings(server, pbx), said.append, control)
         assert said == [f"phone: in use: the running service is connected as {pbx.jid}/agi-xmpp; not encrypted"]
     assert await check_account("phone", settings(server, pbx), said.append, control)
-    assert said[1] == f"phone: logged in as {pbx.jid}/pbx; not encrypted"
+    assert said[1] == f"phone: logged in as {pbx.jid}/pbx by password; not encrypted"

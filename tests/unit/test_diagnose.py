@@ -43,9 +43,17 @@ async def test_a_good_account(session):
     session.results["presence"] = Presence(Show.NOT_IN_ROSTER)
     said: list[str] = []
     assert await diagnose.check_account("pbx", SETTINGS, said.append)
-    assert said[0] == "pbx: logged in as asterisk@x.org/pbx; not encrypted"
+    assert said[0] == "pbx: logged in as asterisk@x.org/pbx by password; not encrypted"
     assert any("bob@x.org" in line and "not allowed" in line for line in said)
     assert session.stopped == 1
+
+
+async def test_a_login_by_token_is_called_so(session):
+    settings = AccountSettings.model_validate({"jid": "a@example.org/pbx", "token_file": "/run/token"})
+    said: list[str] = []
+    assert await diagnose.check_account("pbx", settings, said.append)
+    assert said[0] == "pbx: logged in as asterisk@x.org/pbx by token; not encrypted"
+    assert session.settings.sources == ["token_file"]
 
 
 async def test_it_neither_throws_the_service_out_nor_takes_its_messages(session):

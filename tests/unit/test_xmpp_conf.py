@@ -105,6 +105,23 @@ def test_no_secret_is_told(tmp_path, option):
     assert "hunter2" not in "\n".join(result.notes) + result.toml
 
 
+@pytest.mark.parametrize("lines", ["", "serverhost=127.0.0.1\nusetls=no\n"])
+def test_an_account_with_a_refresh_token_is_led_to_a_token_command(tmp_path, lines):
+    text = "[pbx]\nusername=a@example.org\nrefresh_token=hunter2\noauth_clientid=hunter3\noauth_secret=hunter4\n"
+    settings, result = imported(tmp_path, text + lines)
+    pbx = settings.account["pbx"]
+    assert (pbx.token_command, pbx.tls) == (["/etc/agi-xmpp/pbx.token-command"], "starttls")
+    told = "\n".join(result.notes)
+    assert "pbx: has a refresh_token and no secret; write a program /etc/agi-xmpp/pbx.token-command" in told
+    assert ("usetls = no is not carried over: a token" in told) is bool(lines)
+    assert "hunter" not in told + result.toml
+
+
+def test_a_component_has_no_token(tmp_path):
+    settings, _ = imported(tmp_path, COMPONENT.replace("secret=abc-1", "refresh_token=x"))
+    assert settings.account["c"].sources == ["password_file"]
+
+
 def test_no_secret_stands_in_the_complaint_about_its_line(tmp_path):
     with pytest.raises(ConfigError, match="begins with 'secret' is no setting") as caught:
         account(tmp_path, "secret hunter2")
