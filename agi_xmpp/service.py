@@ -27,7 +27,10 @@ from agi_xmpp.ami.model import AmiInfo
 from agi_xmpp.config import AccountSettings, Settings, load
 from agi_xmpp.control import ControlServer
 from agi_xmpp.errors import AgiXmppError, ConfigError
-from agi_xmpp.features import VERBS
+from agi_xmpp.features import VERBS, notice
+from agi_xmpp.features.contacts.directory import Directory
+from agi_xmpp.features.contacts.finder import Finder
+from agi_xmpp.features.contacts.whois import WhoIs
 from agi_xmpp.features.dispatch import Dispatcher
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.features.script import script_routes
@@ -69,8 +72,11 @@ class Service:
         self._watch = Watch()
         self._store: Store | None = None
         self._ami_listeners = Listeners()
+        self._ami_listeners.add(self._dispatcher.ends)
         self._ami = self._make_ami(settings)
         self._phones: Phones | None = None
+        self._directory: Directory | None = None
+        self._finder: Finder | None = None
 
     async def start(self) -> None:
         """Open the ports and begin to log in.
@@ -80,6 +86,7 @@ class Service:
                 wrong.
         """
         # First what can fail: nobody has seen us then.
+        Finder.check(self.settings)
         phones = self._make_phones(self.settings)
         if self._control is not None:
             await self._control.start()
@@ -94,6 +101,7 @@ class Service:
         self._listening = _addresses(self.settings, self.ports)
         log.info("agi-xmpp %s serves agi://%s", __version__, self._listening)
         await self._start_phones(phones)
+        self._start_contacts()
         for session in self.accounts:
             await session.start()
         if self._ami is not None:
@@ -105,6 +113,8 @@ class Service:
         """Let calls end, send what is queued, log out."""
         log.info("stopping; %d calls are served", self._agi.stats.open)
         await self._agi.stop()
+        self._dispatcher.ends.stop()
+        await self._stop_contacts()
         await self._stop_phones()
         await _stop(self.accounts)
         if self._ami is not None:
@@ -163,6 +173,7 @@ class Service:
         routes = script_routes(new.agi.script)
         if new.phone is not None:
             Phones.check(new.phone)
+        Finder.check(new)
         gone = [name for name in old.account if name not in new.account]
         before = _accounts(old)
         fresh = {
@@ -187,6 +198,7 @@ class Service:
         for session in fresh.values():
             await session.start()
         await self._apply_phones(old, new, fresh)
+        await self._apply_contacts(old, new, fresh)
         for names, what in ((gone, "removed"), (fresh, "logs in anew")):
             for name in names:
                 log.info("reload: account %s %s", name, what)
@@ -239,6 +251,34 @@ class Service:
                 await self._ami.start()
             log.info("reload: phones: %s", "go on with the new settings" if self._phones else "none any more")
 
+    # Contacts
+
+    def _start_contacts(self) -> None:
+        """Let clients and the dialplan look up whom a number belongs to."""
+        settings = self.settings
+        contacts, phone = settings.contacts, settings.phone
+        country = (contacts.country if contacts else "") or (phone.book.country if phone else "")
+        self._directory = Directory(phone.user if phone else {}, contacts.directory if contacts else [], country)
+        if contacts is not None:
+            self._finder = Finder(settings, self.accounts[contacts.account], self._directory)
+        book = self._phones.lookup if self._phones is not None else None
+        self._dispatcher.who_is = WhoIs(self._directory, self._finder, book)
+
+    async def _stop_contacts(self) -> None:
+        directory, self._directory = self._directory, None
+        finder, self._finder = self._finder, None
+        self._dispatcher.who_is = None
+        if finder is not None:
+            await finder.stop()
+        if directory is not None:
+            await directory.stop()
+
+    async def _apply_contacts(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> None:
+        """Begin anew where contacts, phones, or an account have changed."""
+        if (new.contacts, new.phone, new.ami) != (old.contacts, old.phone, old.ami) or fresh:
+            await self._stop_contacts()
+            self._start_contacts()
+
     @property
     def ports(self) -> tuple[int, ...]:
         """The TCP ports that Asterisk can connect to."""
@@ -247,7 +287,13 @@ class Service:
     def _make_control(self, settings: Settings) -> ControlServer | None:
         if not settings.control.socket:
             return None
-        actions = {"status": self._status, "send": self._send, "watch": self._watch_request, "services": self._services}
+        actions = {
+            "status": self._status,
+            "send": self._send,
+            "notice": self._notice,
+            "watch": self._watch_request,
+            "services": self._services,
+        }
         return ControlServer(Path(settings.control.socket), actions)
 
     async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,6 +313,13 @@ class Service:
         after = int(request["after"])
         lines = [] if after < 0 else await self._watch.after(after, float(request["timeout"]))
         return {"lines": lines, "last": lines[-1]["number"] if lines else max(self._watch.last, 0)}
+
+    async def _notice(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        session = self.accounts[str(request["account"])]
+        people = [str(person) for person in request["people"]]
+        subject, text = str(request["subject"]), str(request["text"])
+        report = await notice.tell(session, people, subject, text, timeout=float(request["timeout"]))
+        return dataclasses.asdict(report)
 
     async def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session = self.accounts[str(request["account"])]

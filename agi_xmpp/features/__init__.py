@@ -3,7 +3,7 @@
 To add a verb: write its file, its test, its row in docs/dialplan.md, and one line here.
 """
 
-from agi_xmpp.features import ask, receive, rooms, send, status
+from agi_xmpp.features import ask, lookup, receive, rooms, send, status
 from agi_xmpp.features.verb import Verb
 
 #: Every verb that a dialplan can call.
@@ -12,6 +12,7 @@ VERBS: tuple[Verb, ...] = (
     status.VERB,
     receive.VERB,
     ask.VERB,
+    lookup.VERB,
     rooms.JOIN,
     rooms.LEAVE,
     rooms.SEND_GROUP,
