@@ -59,6 +59,21 @@ class Contacts:
         self._shown: dict[str, tuple[str, ContactState]] = {}  # resource and state that the subscribers have
         self._load()
 
+    def take_over(self, before: Contacts) -> None:
+        """Go on where those of earlier settings end: what they have shown and we do not show goes offline.
+
+        To be called in a session, before anything else.
+        """
+        self._shown = dict(before._shown)
+        for local, (resource, state) in before._shown.items():
+            if state.show is Show.OFFLINE:
+                continue
+            for subscriber in before._subscribers.get(local, ()):
+                if not self._may_watch(subscriber, local):
+                    self._post(phone_stanzas.unavailable(self._address(local, resource), subscriber))
+            if self._host.contact(local) is None:
+                del self._shown[local]
+
     async def session_began(self) -> None:
         """Show everybody everything: nobody knows what was lost since the last session."""
         self._shown.clear()

@@ -601,13 +601,13 @@ class Session(Protocol):
     def dismiss(self, make: Callable[[Session], Guest]) -> None:
         """Let that guest go: it sees and offers nothing any more. Does nothing if there is none."""
 
-    def serve_phones(self, host: PhoneHost, table: MutableMapping[str, str] | None = None) -> PhonePort:
+    def serve_phones(self, host: PhoneHost | None, table: MutableMapping[str, str] | None = None) -> PhonePort:
         """Answer the phone protocol from now on, with ``host`` as the one who knows the phones.
 
         Offered in service discovery; phone actions, subscriptions to phone contacts and their probes go to ``host``.
 
         Args:
-            host: is asked from now on.
+            host: is asked from now on, instead of an earlier one. None: there are no phones any more.
             table: keeps who is subscribed to phone contacts over a restart; without one they are forgotten, and come
                 back with the next probe of each subscriber's server.
         """

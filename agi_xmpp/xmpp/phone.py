@@ -65,16 +65,21 @@ class Phones:
         self._discovery = Discovery(component)
         self._acted: dict[Jid, deque[float]] = {}  # users and when their last actions came
 
-    def serve(self, host: PhoneHost, table: MutableMapping[str, str]) -> Phones:
+    def serve(self, host: PhoneHost | None, table: MutableMapping[str, str]) -> Phones:
         """Answer for ``host`` from now on, and return the port.
 
         Args:
-            host: knows the phones.
+            host: knows the phones; None: there are none any more.
             table: keeps the subscriptions to phone contacts.
         """
         self._host = self._discovery.host = host
-        if self._component:
+        before, self._contacts = self._contacts, None
+        if self._component and host is not None:
             self._contacts = Contacts(self._component.domain, host, table, self._link.post, self._answers)
+            if before and self._link.online:
+                self._contacts.take_over(before)
+        elif before:
+            before.leave()
         return self
 
     # Of the session

@@ -478,7 +478,7 @@ class BaseSession:
         """See `Session.dismiss`."""
         self._guests.pop(make, None)
 
-    def serve_phones(self, host: PhoneHost, table: MutableMapping[str, str] | None = None) -> PhonePort:
+    def serve_phones(self, host: PhoneHost | None, table: MutableMapping[str, str] | None = None) -> PhonePort:
         """See `Session.serve_phones`."""
         return self._phones.serve(host, {} if table is None else table)
 

@@ -96,9 +96,6 @@ class Phones:
             self._watches,
             time.monotonic,
         )
-        self._port = session.serve_phones(self, store.table("subscribers"))
-        session.guest(self._make_commands)
-        session.guest(self._make_settler)
         #: Whose activity says that they are on the phone; the XMPP server keeps it, whatever becomes of us.
         self._active = store.table("active")
         self._in_sight = False
@@ -111,6 +108,15 @@ class Phones:
         self._resync: asyncio.Task[None] | None = None
         self._lost: asyncio.TimerHandle | None = None
         self._tick: asyncio.TimerHandle | None = None
+        # At the end: whoever is served asks at once.
+        self._port = session.serve_phones(self, store.table("subscribers"))
+        session.guest(self._make_commands)
+        session.guest(self._make_settler)
+
+    @property
+    def session(self) -> Session:
+        """The session of the account that serves the phones."""
+        return self._session
 
     @staticmethod
     def check(settings: PhoneSettings) -> None:

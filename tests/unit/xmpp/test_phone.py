@@ -248,6 +248,61 @@ class TestComponent:
         changed = [await server.hears("presence") for _ in range(2)]
         assert {presence.get("to") for presence in changed} == {"bob@fake.test", "carol@fake.test"}
 
+    async def test_contacts_that_other_settings_do_not_have_go_offline(
+        self, component: tuple[FakeServer, PhonePort, FakeHost]
+    ) -> None:
+        server, port, host = component
+        await server.hears("presence")
+        host.states["alice"] = ContactState(Show.AWAY, "On the phone", on_phone=True, device="PJSIP/101")
+        port.contact_changed("alice")
+        assert (await server.hears("presence")).findtext("{*}status") == "On the phone"
+        after = FakeHost()
+        after.states = {"bob": ContactState(Show.ONLINE, device="PJSIP/102")}
+        self.serve_again(port, after)
+        gone = await server.hears("presence")
+        assert (gone.get("type"), gone.get("from")) == ("unavailable", "alice@phone.fake.test/PJSIP-101")
+
+    async def test_contacts_that_other_settings_have_stay_as_they_are(
+        self, component: tuple[FakeServer, PhonePort, FakeHost]
+    ) -> None:
+        server, port, host = component
+        await server.hears("presence")
+        self.serve_again(port, host, "alice dave@fake.test")
+        port.contact_changed("alice")
+        host.states["alice"] = ContactState(Show.DND, device="PJSIP/101")
+        port.contact_changed("alice")
+        shown = await server.hears("presence")
+        assert (shown.get("to"), shown.findtext("{*}show")) == ("dave@fake.test", "dnd")
+
+    async def test_who_may_not_see_a_contact_any_more_sees_it_offline(
+        self, component: tuple[FakeServer, PhonePort, FakeHost]
+    ) -> None:
+        server, port, host = component
+        await server.hears("presence")
+        host.watchers = set()
+        self.serve_again(port, host, "alice carol@fake.test")
+        gone = await server.hears("presence")
+        assert (gone.get("type"), gone.get("to")) == ("unavailable", "carol@fake.test")
+
+    async def test_without_a_host_there_are_no_phones_any_more(
+        self, component: tuple[FakeServer, PhonePort, FakeHost]
+    ) -> None:
+        server, port, host = component
+        await server.hears("presence")
+        self.serve_again(port, None)
+        gone = await server.hears("presence")
+        assert (gone.get("type"), gone.get("from")) == ("unavailable", "alice@phone.fake.test/PJSIP-101")
+        port.contact_changed("alice")
+        server.conversation.send(f"<iq type='set' id='q' from='{ALICE}' to='phone.fake.test'>{DIAL}</iq>")
+        reply = await server.hears("iq")
+        assert reply.find(f"*/{STANZAS}service-unavailable") is not None
+        assert host.acted == []
+
+    @staticmethod
+    def serve_again(port: PhonePort, host: FakeHost | None, *subscriptions: str) -> None:
+        assert isinstance(port, phone.Phones)
+        port.serve(host, dict.fromkeys(subscriptions, ""))
+
     async def test_a_server_that_lets_us_publish(self, component: tuple[FakeServer, PhonePort, FakeHost]) -> None:
         server, port, _ = component
         perm = "<perm access='iq'><namespace ns='http://jabber.org/protocol/pubsub' type='set'/></perm>"
