@@ -241,12 +241,18 @@ class Service:
         """Make the phone service anew where it, its account or its connection to Asterisk has changed."""
         another_ami = new.ami != old.ami
         if another_ami or new.phone != old.phone or (new.phone is not None and new.phone.account in fresh):
+            served = self._phones.session if self._phones else None
             await self._stop_phones()
             if another_ami:
                 if self._ami is not None:
                     await self._ami.stop()
                 self._ami = self._make_ami(new)
-            await self._start_phones(self._make_phones(new))
+            try:
+                await self._start_phones(self._make_phones(new))
+            finally:
+                # Else the session would go on to act by the user map that was in force before.
+                if served is not None and (self._phones is None or self._phones.session is not served):
+                    served.serve_phones(None)
             if another_ami and self._ami is not None:
                 await self._ami.start()
             log.info("reload: phones: %s", "go on with the new settings" if self._phones else "none any more")

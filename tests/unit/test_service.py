@@ -11,7 +11,7 @@ import socket
 
 import pytest
 
-from agi_xmpp.config import parse
+from agi_xmpp.config import load, parse
 from agi_xmpp.control import ask
 from agi_xmpp.errors import BadJid, ConfigError
 from agi_xmpp.service import Service, notify
@@ -196,3 +196,58 @@ def test_without_systemd_nothing_happens(monkeypatch):
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
     notify("READY=1")
+
+
+PHONES = """
+[account.pbx]
+jid = "a@example.org/pbx"
+password = "s3cr3t-word"
+[account.other]
+jid = "b@example.org/pbx"
+password = "s3cr3t-word"
+[agi]
+port = 0
+[ami]
+username = "agi-xmpp"
+password = "s3cr3t-word"
+port = 1
+[state]
+directory = ""
+"""
+USERS = """
+[phone]
+account = "{0}"
+context = "internal"
+[phone.user."ann@example.org"]
+devices = ["PJSIP/101"]
+"""
+
+
+@pytest.mark.parametrize("after", ["", USERS.format("other")], ids=["removed", "of another account"])
+async def test_a_session_that_serves_no_phones_any_more_has_no_host(made, tmp_path, after):
+    _, log, write = made
+    write(PHONES + USERS.format("pbx"))
+    path = tmp_path / "agi-xmpp.toml"
+    served: dict[str, object] = {}
+
+    class Switch(Session):
+        def serve_phones(self, host, table=None):
+            served[self.account] = host
+
+        def guest(self, make): ...
+            return None
+
+        def dismiss(self, make): ...
+            return None
+
+    service = Service(load(path), path, lambda name, settings: Switch(name, settings, log))
+    await service.start()
+    assert served["pbx"] is service._phones
+    write(PHONES + after)
+    await service.reload()
+    assert served["pbx"] is None
+    assert served.get("other") is service._phones
+    write(PHONES + USERS.format("pbx"))
+    await service.reload()
+    assert served["pbx"] is service._phones is not None
+    await service.stop()
