@@ -235,10 +235,8 @@ async def test_a_session_that_serves_no_phones_any_more_has_no_host(made, tmp_pa
             served[self.account] = host
 
         def guest(self, make): ...
-            return None
 
         def dismiss(self, make): ...
-            return None
 
     service = Service(load(path), path, lambda name, settings: Switch(name, settings, log))
     await service.start()
