@@ -125,6 +125,10 @@ def check(config: Path, online: bool) -> None:
         from agi_xmpp.features.phone.phones import Phones
 
         Phones.check(settings.phone)
+    if settings.contacts is not None:
+        from agi_xmpp.features.contacts.finder import Finder
+
+        Finder.check(settings)
     accounts = ", ".join(settings.account) or "none"
     listen = ", ".join(settings.agi.listen)
     people = len(settings.phone.user) if settings.phone is not None else 0
@@ -236,6 +240,52 @@ def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout
         from agi_xmpp.diagnose import send_once
 
         click.echo(asyncio.run(send_once(name, settings.account[name], jid, text, receipt=receipt, timeout=timeout)))
+
+
+@main.command(short_help="Tell many people something.")
+@_config
+@click.argument("subject")
+@click.argument("text", required=False)
+@click.option("--account", help="It comes from this one. Default: that of the phones, or the only one.")
+@click.option("--to", multiple=True, metavar="JID", help="One of those who are told; may be repeated.")
+@click.option("--all-users", is_flag=True, help="Tell everybody in the user map of [phone].")
+@click.option("--buddies", is_flag=True, help="Tell all buddies of the account.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds for each.")
+@_sentences
+def notice(
+    config: Path,
+    subject: str,
+    text: str | None,
+    account: str | None,
+    to: tuple[str, ...],
+    all_users: bool,
+    buddies: bool,
+    timeout: float,
+) -> None:
+    """Send a notice to many people: SUBJECT, and TEXT, which "-" takes from standard input.
+
+    Everybody who is online gets it, in every client; nothing is kept for the others. The running service sends it.
+    Where none is running, this command logs in by itself. Exit code 1 if somebody could not be told.
+    """
+    settings = load(config)
+    from agi_xmpp.features import notice as notices
+
+    name = notices.account_of(settings, account)
+    people = notices.addressees(settings, name, to, all_users=all_users, buddies=buddies)
+    notices.check_subject(subject)
+    text = sys.stdin.read().rstrip("\n") if text == "-" else text
+    from agi_xmpp.diagnose import send_notice
+
+    def say(sentence: str) -> None:
+        click.echo(f"agi-xmpp: {sentence}", err=True)
+        _no_log()
+
+    report = asyncio.run(send_notice(settings, name, people, subject, text or subject, timeout=timeout, say=say))
+    click.echo(f"sent to {report.sent} of {len(people)}; who is not online gets nothing")
+    for sentence in (*report.refused, *([f"not sent to the others: {report.stopped}"] if report.stopped else [])):
+        click.echo(f"agi-xmpp: {sentence}", err=True)
+    if report.refused or report.stopped:
+        sys.exit(1)
 
 
 @main.command()

@@ -20,10 +20,13 @@ from agi_xmpp.ami.connection import connect
 from agi_xmpp.config import AccountSettings, AmiSettings, PhoneSettings, Settings
 from agi_xmpp.control import NoPermission, NoService, ask
 from agi_xmpp.errors import AgiXmppError, AmiError, XmppError
+from agi_xmpp.features import notice
 from agi_xmpp.features.phone.check import check_exchange, check_phones
 from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Service, Show
+
+CONTROL_IS_OFF = "control.socket is off, and without it no service can be asked"
 
 
 async def check_account(name: str, settings: AccountSettings, say: Callable[[str], None], control: str = "") -> bool:
@@ -164,6 +167,64 @@ async def send_once(name: str, settings: AccountSettings, to: str, text: str, *,
     return message_id
 
 
+async def send_notice(
+    settings: Settings,
+    account: str,
+    people: Sequence[str],
+    subject: str,
+    body: str,
+    *,
+    timeout: float,
+    say: Callable[[str], None],
+) -> notice.Report:
+    """Send a notice to people through the running service; where none is running, log in to do so.
+
+    Args:
+        settings: all.
+        account: as it stands there.
+        people: bare JIDs.
+        subject, body: what is shown.
+        timeout: seconds for each of the people, and for the login.
+        say: gets a line if we log in.
+
+    Raises:
+        AgiXmppError: nobody was told.
+    """
+    own = settings.account[account]
+    if own.is_component and not settings.control.socket:
+        raise NoPermission(CONTROL_IS_OFF)
+    report = notice.Report()
+    for batch in (people[place : place + notice.BATCH] for place in range(0, len(people), notice.BATCH)):
+        request = {"account": account, "people": batch, "subject": subject, "text": body, "timeout": timeout}
+        try:
+            # One that takes all its time ends the batch; with the others, a busy server may take its own.
+            patience = timeout * 2 + len(batch)
+            answer = await asyncio.to_thread(ask, settings.control.socket, {"do": "notice", **request}, patience)
+        except AgiXmppError as error:
+            if report.sent or report.refused:
+                return report + notice.Report(stopped=str(error))
+            if not isinstance(error, NoService) or (isinstance(error, NoPermission) and own.is_component):
+                raise  # a second connection of a component would take the service's messages
+            say(f"{error}; logging in to send it")
+            return await _notice_by_login(account, own, people, subject, body, timeout)
+        report += notice.Report(answer["sent"], tuple(answer["refused"]), answer["stopped"])
+        if report.stopped:
+            break
+    return report
+
+
+async def _notice_by_login(
+    name: str, settings: AccountSettings, people: Sequence[str], subject: str, body: str, timeout: float
+) -> notice.Report:
+    session = make_session(name, _guest(settings))
+    await session.start()
+    try:
+        await session.ready(timeout, patient=False)
+        return await notice.tell(session, people, subject, body, timeout=timeout)
+    finally:
+        await session.stop()
+
+
 def _served(settings: AccountSettings, control: str) -> dict[str, Any] | None:
     """Return how the running service's connection of a component is; None if no service has one.
 
@@ -171,7 +232,7 @@ def _served(settings: AccountSettings, control: str) -> dict[str, Any] | None:
         AgiXmppError: nobody can tell.
     """
     if not control:
-        raise NoPermission("control.socket is off, and without it no service can be asked")
+        raise NoPermission(CONTROL_IS_OFF)
     try:
         status = ask(control, {"do": "status"})
     except NoPermission:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from agi_xmpp import __version__, cli
 from agi_xmpp.control import NoAnswer
 from agi_xmpp.errors import AgiXmppError
+from agi_xmpp.features.notice import Report
 
 GOOD = '[control]\nsocket = "{0}/control.sock"\n[account.pbx]\njid = "a@example.org"\npassword = "s3cr3t-word"\n'
 
@@ -210,6 +211,69 @@ def test_send_from_an_account_that_is_not_there(config):
     result = run("send", "-c", config, "pxb", "bob@x.org", "hi")
     assert result.exit_code == 2
     assert "known: pbx" in result.output
+
+
+def reporting(monkeypatch, report):
+    """Let a notice come to this, and return what was asked for."""
+    asked = []
+
+    async def send_notice(settings, account, people, subject, body, *, timeout, say):
+        asked.append((account, people, subject, body, timeout))
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    monkeypatch.setattr("agi_xmpp.diagnose.send_notice", send_notice)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("words", "text"), [((), "Tonight"), (("No phones.",), "No phones."), (("-",), "two\nlines"), (("",), "Tonight")]
+)
+def test_a_notice(config, monkeypatch, words, text):
+    asked = reporting(monkeypatch, Report(2))
+    people = ("--to", "bob@x.org", "--to", "ann@x.org/pc")
+    result = run("notice", "-c", config, *people, "Tonight", *words, "--timeout", 3, input="two\nlines\n")
+    assert (result.exit_code, result.output) == (0, "sent to 2 of 2; who is not online gets nothing\n")
+    assert asked == [("pbx", ["bob@x.org", "ann@x.org"], "Tonight", text, 3.0)]
+
+
+def test_a_notice_that_did_not_reach_all(config, monkeypatch):
+    reporting(monkeypatch, Report(1, ("ann@x.org: it came back",), "not connected"))
+    people = [word for name in ("bob", "ann", "eve") for word in ("--to", f"{name}@x.org")]
+    result = run("notice", "-c", config, *people, "Tonight")
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        "sent to 1 of 3; who is not online gets nothing",
+        "agi-xmpp: ann@x.org: it came back",
+        "agi-xmpp: not sent to the others: not connected",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("Tonight",), "nobody to tell"),
+        (("--buddies", "Tonight"), "nobody to tell"),
+        (("--all-users", "Tonight"), "no [phone]"),
+        (("--to", "b@@c", "Tonight"), "b@@c"),
+        (("--to", "bob@x.org", "two\nlines"), "one line"),
+        (("--to", "bob@x.org", ""), "one line"),
+        (("--account", "pxb", "--to", "bob@x.org", "Tonight"), "no account 'pxb' (known: pbx)"),
+    ],
+)
+def test_a_notice_that_makes_no_sense_is_sent_to_nobody(config, monkeypatch, words, sentence):
+    asked = reporting(monkeypatch, Report())
+    result = run("notice", "-c", config, *words)
+    assert (result.exit_code, asked) == (2, [])
+    assert sentence in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_a_notice_that_the_service_refuses(config, monkeypatch):
+    reporting(monkeypatch, AgiXmppError("the text has 70000 characters"))
+    result = run("notice", "-c", config, "--to", "bob@x.org", "Tonight")
+    assert (result.exit_code, result.output) == (2, "agi-xmpp: the text has 70000 characters\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from agi_xmpp import diagnose
-from agi_xmpp.config import AccountSettings
+from agi_xmpp.config import AccountSettings, ControlSettings, Settings
 from agi_xmpp.control import NoAnswer, NoPermission, NoService
-from agi_xmpp.errors import LoginFailed
+from agi_xmpp.errors import AgiXmppError, LoginFailed
+from agi_xmpp.features import notice
+from agi_xmpp.features.notice import BATCH, Report
 from agi_xmpp.xmpp.model import Presence, Show
 from tests.unit.features.fakes import FakeSession
 
@@ -79,6 +84,86 @@ async def test_one_message(session):
     assert await diagnose.send_once("pbx", SETTINGS, "bob@x.org", "hi", receipt=True, timeout=3.0) == "m1"
     assert [name for name, _, _ in session.calls] == ["send_message", "delivered"]
     assert session.stopped == 1
+
+
+# Notices
+
+PEOPLE = [f"p{n}@x.org" for n in range(BATCH + 1)]
+
+
+class Control:
+    """The service's socket: gives the answers in turn, and notes whom each request was about."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[list[str]] = []
+
+    def __call__(self, path: str, request: Mapping[str, Any], timeout: float) -> Any:
+        assert (path, request["do"], request["account"]) == ("/run/x.sock", "notice", "pbx")
+        assert (request["subject"], request["text"], request["timeout"]) == ("Tonight", "No phones.", 3.0)
+        self.asked.append(request["people"])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def send_notice(monkeypatch, control, said, *, account=SETTINGS, socket="/run/x.sock"):
+    monkeypatch.setattr(diagnose, "ask", control)
+    settings = Settings(account={"pbx": account}, control=ControlSettings(socket=socket))
+    return await diagnose.send_notice(settings, "pbx", PEOPLE, "Tonight", "No phones.", timeout=3.0, say=said.append)
+
+
+def told(sent: int, *refused: str, stopped: str = "") -> dict[str, Any]:
+    return {"sent": sent, "refused": list(refused), "stopped": stopped}
+
+
+async def test_the_service_sends_a_notice_in_parts(session, monkeypatch):
+    control = Control(told(BATCH - 1, "p3 is gone"), told(1))
+    assert await send_notice(monkeypatch, control, []) == Report(BATCH, ("p3 is gone",))
+    assert control.asked == [PEOPLE[:BATCH], PEOPLE[BATCH:]]
+    assert session.calls == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "report"),
+    [
+        ([told(3, stopped="not connected")], Report(3, (), "not connected")),
+        ([told(BATCH), NoService("it has ended")], Report(BATCH, (), "it has ended")),
+        ([told(BATCH), NoAnswer("it is silent")], Report(BATCH, (), "it is silent")),
+    ],
+)
+async def test_a_notice_that_stops_says_how_far_it_came(session, monkeypatch, answers, report):
+    control = Control(*answers)
+    assert await send_notice(monkeypatch, control, []) == report
+    assert len(control.asked) == len(answers)
+    assert session.calls == []  # nobody is told twice by another login
+
+
+async def test_without_a_service_a_login_sends_it(session, monkeypatch):
+    monkeypatch.setattr(notice, "RATE", 10_000)
+    said: list[str] = []
+    report = await send_notice(monkeypatch, Control(NoService("no service is running")), said)
+    assert report == Report(len(PEOPLE))
+    assert said == ["no service is running; logging in to send it"]
+    assert [args[0] for _, args, _ in session.calls] == PEOPLE
+    assert session.stopped == 1
+
+
+@pytest.mark.parametrize("error", [NoAnswer("it is silent"), AgiXmppError("no account 'pbx'")])
+async def test_what_the_service_may_have_sent_is_not_sent_again(session, monkeypatch, error):
+    with pytest.raises(type(error), match=str(error)):
+        await send_notice(monkeypatch, Control(error), [])
+    assert session.calls == []
+
+
+@pytest.mark.parametrize("socket", ["/run/x.sock", ""])
+async def test_a_component_that_may_be_in_use_sends_no_notice(session, monkeypatch, socket):
+    control = Control(NoPermission("no permission"))
+    with pytest.raises(NoPermission):
+        await send_notice(monkeypatch, control, [], account=COMPONENT, socket=socket)
+    assert len(control.asked) == bool(socket)
+    assert session.calls == []
 
 
 # Components: one connection only

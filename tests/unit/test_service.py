@@ -14,7 +14,7 @@ import pytest
 
 from agi_xmpp.config import load, parse
 from agi_xmpp.control import ask
-from agi_xmpp.errors import BadJid, ConfigError
+from agi_xmpp.errors import BadJid, Bounced, ConfigError
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.service import Service, notify
 from tests.unit.features.fakes import FakeSession
@@ -180,6 +180,19 @@ async def test_the_control_socket_tells_the_state_and_sends(made):
     request = {"do": "send", "account": "PBX", "to": "bob@x.org", "text": "hi", "receipt": True, "timeout": 3}
     assert await asyncio.to_thread(ask, path, request) == {"id": "m1"}
     assert [name for name, _, _ in service.accounts["pbx"].calls] == ["send_message", "delivered"]
+    await service.stop()
+
+
+async def test_the_control_socket_sends_a_notice(made):
+    make, _, _ = made
+    service = make()
+    await service.start()
+    session = service.accounts["pbx"]
+    session.results["send_headline"] = Bounced("bob@x.org: it came back", "gone")
+    request = {"account": "PBX", "people": ["bob@x.org"], "subject": "Tonight", "text": "No phones.", "timeout": 3}
+    answer = await asyncio.to_thread(ask, str(service._control.path), {"do": "notice", **request})
+    assert answer == {"sent": 0, "refused": ["bob@x.org: it came back"], "stopped": ""}
+    assert session.calls == [("send_headline", ("bob@x.org", "Tonight", "No phones."), {"timeout": 3.0})]
     await service.stop()
 
 

@@ -1,0 +1,153 @@
+"""``agi-xmpp notice``: something that many people should know, as a headline (RFC 6121 section 5.2.2).
+
+A headline is shown by every client that is there and kept by no server: who is offline gets nothing, and nobody finds
+the maintenance of last week among today's messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from agi_xmpp.config import Settings
+from agi_xmpp.errors import BadText, ConfigError, NotConfirmed, NotConnected, UnknownAccount, UsageError, XmppError
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import Session
+
+#: Notices a second: servers slow down or throw out whoever sends faster (ejabberd's shaper lets 3 KB a second pass),
+#: and then the messages of calls would have to wait as well.
+RATE = 20
+
+#: Notices in one request to the running service, so that it answers soon: those of a second or two.
+BATCH = 25
+
+#: Characters of the subject: one line of a window.
+SUBJECT_LENGTH = 200
+
+#: People told at once: with more it takes longer than ten minutes, and the server's own announcements do it better.
+MAX_PEOPLE = 12_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a notice.
+
+    Attributes:
+        sent: how many of the people were told.
+        refused: a sentence for each one whose notice came back.
+        stopped: why the rest of them were not tried, or "".
+    """
+
+    sent: int = 0
+    refused: tuple[str, ...] = ()
+    stopped: str = ""
+
+    def __add__(self, later: Report) -> Report:
+        """Return what became of both parts of a notice."""
+        return Report(self.sent + later.sent, self.refused + later.refused, later.stopped)
+
+
+def account_of(settings: Settings, name: str | None) -> str:
+    """Return the account that a notice comes from: the one named, that of the phones, or the only one.
+
+    Raises:
+        UnknownAccount: there is none of that name.
+        UsageError: there are several, and none is named.
+    """
+    known = ", ".join(settings.account) or "none"
+    if name is None and settings.phone is not None:
+        name = settings.phone.account
+    if name is None:
+        if len(settings.account) != 1:
+            raise UsageError(f"which account? --account NAME says it (known: {known})")
+        return next(iter(settings.account))
+    for account in settings.account:
+        if account.casefold() == name.casefold():
+            return account
+    raise UnknownAccount(f"no account {name!r} (known: {known})")
+
+
+def addressees(
+    settings: Settings, account: str, to: Sequence[str], *, all_users: bool = False, buddies: bool = False
+) -> list[str]:
+    """Return the bare JIDs of who is told, each once.
+
+    Args:
+        settings: all.
+        account: whose buddies are meant.
+        to: JIDs.
+        all_users: everybody in the user map.
+        buddies: all buddies of the account.
+
+    Raises:
+        BadJid: one of them is no Jabber ID.
+        ConfigError: there is no user map.
+        UsageError: that is nobody, or too many.
+    """
+    people = list(to)
+    if all_users:
+        if settings.phone is None:
+            raise ConfigError("there is no [phone], so there are no users: name people by --to, or use --buddies")
+        people += settings.phone.user
+    if buddies:
+        people += settings.account[account].buddies
+    found = list(dict.fromkeys(str(parse(person).bare) for person in people))
+    if not found:
+        raise UsageError("nobody to tell: --to JID, --all-users or --buddies says who")
+    if len(found) > MAX_PEOPLE:
+        raise UsageError(f"{len(found)} people are too many; at most {MAX_PEOPLE} can be told at once")
+    return found
+
+
+def check_subject(subject: str) -> str:
+    """Return the subject, if it is one.
+
+    Raises:
+        BadText: it is empty, has several lines or is too long.
+    """
+    if not subject.strip() or len(subject.splitlines()) > 1:
+        raise BadText("the subject must be one line; what comes behind it may have several")
+    if len(subject) > SUBJECT_LENGTH:
+        raise BadText(f"the subject has {len(subject)} characters; at most {SUBJECT_LENGTH} are allowed")
+    return subject
+
+
+async def tell(
+    session: Session,
+    people: Sequence[str],
+    subject: str,
+    body: str,
+    *,
+    timeout: float,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Report:
+    """Send a notice to people, one after the other.
+
+    Each waits until the server has the one before, so that a message of a call never waits behind more than one.
+
+    Args:
+        session: of the account.
+        people: bare JIDs.
+        subject, body: what is shown.
+        timeout: seconds that each may take.
+        pause: waits so many seconds.
+
+    Raises:
+        BadJid, BadText: it cannot be sent; nobody was told.
+    """
+    sent = 0
+    refused: list[str] = []
+    loop = asyncio.get_running_loop()
+    for person in people:
+        began = loop.time()
+        try:
+            await session.send_headline(person, subject, body, timeout=timeout)
+        except (NotConnected, NotConfirmed) as error:
+            return Report(sent, tuple(refused), str(error))
+        except XmppError as error:
+            refused.append(str(error))
+        else:
+            sent += 1
+        await pause(max(began + 1 / RATE - loop.time(), 0.0))
+    return Report(sent, tuple(refused))
