@@ -53,7 +53,7 @@ async def check_exchange(settings: PhoneSettings, ami: Manager, say: Callable[[s
     try:
         await ami.items("DeviceStateList")
     except AmiRefused as error:
-        problems.append(f"no call can be seen: {error}")
+        problems.append(f"which phones can be reached is not known: {error}")
     people = People(settings)
     context, extensions = settings.context, {person.extension: person for person in people}
     if await _value(ami, f"DIALPLAN_EXISTS({context})") == "0":

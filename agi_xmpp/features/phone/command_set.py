@@ -197,6 +197,10 @@ class PhoneCommand(abc.ABC):
         match = self.pattern.fullmatch(text)
         return {key: value.strip() for key, value in match.groupdict(default="").items()} if match else None
 
+    def explain(self, text: str) -> str:  # noqa: ARG002 - some look at it
+        """Return what is wrong with a text that begins with one of `words` and is not this command."""
+        return "I don't understand that."
+
     def form(self, person: Person) -> Form | None:  # noqa: ARG002 - some need to know who asks
         """Return what has to be filled in first; None if there is nothing to ask.
 
@@ -226,7 +230,7 @@ class Dial(PhoneCommand):
 
     node, title = "dial", "Call somebody"
     words = ("call", "dial")
-    pattern = _say(r"(?:call|dial) (?P<target>\S.*?)(?: from (?P<device>[A-Za-z][A-Za-z0-9]*/\S+))?")
+    pattern = _say(r"(?:call|dial) (?P<target>\S.*?)(?: from (?P<device>\S+))?")
     examples = (
         ("call 601", "your phone rings; pick it up, and 601 is called"),
         ("call ann", "the same by name or address"),
@@ -237,6 +241,11 @@ class Dial(PhoneCommand):
         """See `PhoneCommand.read`. "Call me back later" is no command: what is dialled is a number or somebody."""
         values = super().read(text)
         return values if values and _is_target(self.board.people, values["target"]) else None
+
+    def explain(self, text: str) -> str:
+        """See `PhoneCommand.explain`."""
+        values = super().read(text)
+        return _nobody(values["target"]) if values else super().explain(text)
 
     def form(self, person: Person) -> Form | None:
         """See `PhoneCommand.form`."""
@@ -249,7 +258,7 @@ class Dial(PhoneCommand):
     async def run(self, asked: Asked) -> str:
         """See `PhoneCommand.run`."""
         typed = _needed(asked.values, "target", "Whom do you want to call?")
-        device = asked.values.get("device", "").strip()
+        device = _device(asked.person, asked.values.get("device", "").strip())
         await self.board.acting.dial(asked.person, _target(self.board.people, typed), device=device, by=asked.by)
         return f"Your phone {device or asked.person.devices[0]} rings. Pick it up, and {plain(typed)} is called."
 
@@ -285,6 +294,11 @@ class Forward(PhoneCommand):
         values = super().read(text)
         return values if values and _is_target(self.board.people, values["target"]) else None
 
+    def explain(self, text: str) -> str:
+        """See `PhoneCommand.explain`."""
+        values = super().read(text)
+        return _nobody(values["target"]) if values else super().explain(text)
+
     def form(self, person: Person) -> Form | None:
         """See `PhoneCommand.form`."""
         calls = self._calls(person)
@@ -314,7 +328,7 @@ class HangUp(PhoneCommand):
 
     node, title = "hangup", "Hang up, or reject a call"
     words = ("hangup", "reject")
-    pattern = _say(r"(?:hangup|hang up|reject)(?: call)?(?: #(?P<call>[0-9]{1,4}))?")
+    pattern = _say(r"(?:hangup|hang up|reject)(?: call)?(?: #?(?P<call>[0-9]{1,4}))?")
     examples = (("hangup", "your call ends; while it rings, it is rejected"), ("hangup #2", "one of several calls"))
     of_a_call = True
 
@@ -342,8 +356,8 @@ class Dnd(PhoneCommand):
     # Not "busy" and "free" as well: too many ordinary messages are one of these words.
     node, title = "dnd", "Do not disturb"
     words = ("dnd",)
-    pattern = _say(r"dnd(?: (?P<state>on|off))?")
-    examples = (("dnd on", "do not disturb, in chat and on the phone"), ("dnd off", "the end of it"))
+    pattern = _say(r"(?:dnd|do not disturb)(?: (?P<state>on|off))?")
+    examples = (("dnd on", "do not disturb: colleagues and the telephone system see it"), ("dnd off", "the end of it"))
 
     def form(self, person: Person) -> Form | None:
         """See `PhoneCommand.form`."""
@@ -433,7 +447,7 @@ class Notify(PhoneCommand):
         typed = _needed(asked.values, "person", "For whom?")
         found = self.board.people.find(typed)
         if found is None:
-            raise Refused(f"Nobody with a phone is called “{plain(typed)}”.", "item-not-found")
+            raise Refused(_nobody(typed), "item-not-found")
         return self.board.watches.add(asked.person, found)
 
 
@@ -488,6 +502,16 @@ def _target(people: People, text: str) -> str:
     """Return what to dial for what somebody typed: the extension of whom it names, or the text itself."""
     found = people.find(text)
     return found.extension if found else text
+
+
+def _nobody(name: str) -> str:
+    return f"Nobody with a phone is called “{plain(name)}”."
+
+
+def _device(person: Person, typed: str) -> str:
+    """Return the phone that is meant: ``201`` is PJSIP/201, if that is the person's only one of that name."""
+    meant = [device for device in person.devices if device.partition("/")[2].casefold() == typed.casefold()]
+    return meant[0] if len(meant) == 1 else typed
 
 
 def _which(board: Switchboard, calls: Sequence[tuple[int, Call]]) -> Field:

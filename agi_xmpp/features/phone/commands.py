@@ -68,6 +68,8 @@ class PhoneCommands(Guest):
         self._clock = clock
         self._commands = {command.node: command for command in command_set(board)}
         self._recent: dict[Jid, deque[float]] = {}
+        #: Whose commands are ignored, and who has been told so.
+        self._flooding: set[Jid] = set()
         self._hints: dict[Jid, deque[float]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._last: dict[Jid, asyncio.Task[None]] = {}
@@ -79,7 +81,7 @@ class PhoneCommands(Guest):
         person = self._writer(message)
         if person is None or kept or awaited or self._asking.matches(message):
             return False
-        text = " ".join(message.body.strip().removeprefix("/").split())
+        text = _as_said(message.body)
         for command in self._commands.values():
             values = command.read(text)
             if values is not None:
@@ -142,7 +144,11 @@ class PhoneCommands(Guest):
         recent.append(self._clock())
         if len(recent) > MAX_COMMANDS and recent[-1] - recent[0] < PERIOD:
             log.warning("%s sends too many commands; “%s” is ignored", message.sender, command.node)
+            if person.jid not in self._flooding:
+                self._flooding.add(person.jid)
+                self._answer(message, "That was too much at once, and is not done. Wait a minute.")
             return
+        self._flooding.discard(person.jid)
         if command.of_a_call and not values.get("call"):
             calls = self._board.calls_of(person)
             # Who answers in the thread of a ring note means that call.
@@ -194,7 +200,7 @@ class PhoneCommands(Guest):
         first, _, rest = text.partition(" ")
         words = {word: command for command in self._commands.values() for word in command.words}
         if command := words.get(first.casefold()):
-            return f"I don't understand that. Say for example “{command.examples[0][0]}”, or “help”."
+            return f"{command.explain(text)} Say for example “{command.examples[0][0]}”, or “help”."
         for word in difflib.get_close_matches(first.casefold(), words, n=1, cutoff=_ALIKE):
             corrected = f"{word} {rest}".strip()
             # "all good" is like "call good", and still no command.
@@ -208,6 +214,12 @@ class PhoneCommands(Guest):
             return False
         hints.append(self._clock())
         return True
+
+
+def _as_said(body: str) -> str:
+    """Return a message as commands are read: in one line, without a slash before it or punctuation behind."""
+    text = " ".join(body.strip().removeprefix("/").split())
+    return text.rstrip(" .!?") or text
 
 
 def _sentence(text: str) -> str:

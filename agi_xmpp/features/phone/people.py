@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from agi_xmpp.config import PhoneSettings
@@ -17,6 +18,9 @@ from agi_xmpp.xmpp.model import Jid
 _ESCAPES = {char: f"\\{ord(char):02x}" for char in " \"&'/:<>@\\"}
 _ESCAPED = {sequence: char for char, sequence in _ESCAPES.items()}
 _SEQUENCE = re.compile("|".join(re.escape(sequence) for sequence in _ESCAPED))
+
+#: What a German types for an umlaut. A sharp s is "ss" in any case.
+_UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue"}
 
 #: People that a sentence lists at the most.
 _LISTED = 5
@@ -121,6 +125,7 @@ class People:
         """Return whom somebody means who writes to us: an extension, a JID, a name, or the beginning of a name.
 
         Each word of a name counts, and the local part of the JID: ``ann``, ``Smith`` and ``ann sm`` are Ann Smith.
+        Who types without accents is understood if nobody is meant otherwise: ``muller`` and ``mueller`` are Müller.
         Digits are never the beginning of a name: they are a number.
 
         Raises:
@@ -129,16 +134,34 @@ class People:
         said = " ".join(text.split())
         if person := self._by_extension.get(said) or (self.by_node(said) if "@" in said else None):
             return person
-        folded = said.casefold()
-        if not any(char.isalpha() for char in folded):
+        if not any(char.isalpha() for char in said):
             return None
-        exact = [person for person in self if folded in (person.name.casefold(), unescape(person.jid.local).casefold())]
-        found = exact or [person for person in self if any(word.startswith(folded) for word in _beginnings(person))]
+        found = self._called(said, lambda name: {_folded(name)}) or self._called(said, _spellings)
         if len(found) > 1:
             names = [f"{person.name} ({person.extension})" for person in found[:_LISTED]]
             more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             raise Refused(f"“{plain(said)}” could be {', '.join(names)}{more}. Which one?", "not-acceptable")
         return found[0] if found else None
+
+    def _called(self, said: str, spellings: Callable[[str], set[str]]) -> list[Person]:
+        """Return whose name a text is, or else the beginning of whose name.
+
+        Args:
+            said: the text.
+            spellings: of a name; two are the same if they have one in common.
+        """
+        meant = spellings(said)
+        exact = [person for person in self if any(meant & spellings(name) for name in _names(person))]
+        return exact or [
+            person
+            for person in self
+            if any(
+                spelling.startswith(tuple(meant))
+                for name in _names(person)
+                for beginning in _beginnings(name)
+                for spelling in spellings(beginning)
+            )
+        ]
 
 
 def escape(text: str) -> str:
@@ -173,9 +196,24 @@ def _device_key(device: str) -> str:
     return f"{technology.upper()}{slash}{rest}"
 
 
-def _beginnings(person: Person) -> Iterator[str]:
-    """Return what beginnings of a name are compared with: the name from each of its words on, and the local part."""
-    words = person.name.casefold().split()
+def _names(person: Person) -> tuple[str, str]:
+    return " ".join(person.name.split()), unescape(person.jid.local)
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    """Return a name from each of its words on."""
+    words = name.split(" ")
     for index in range(len(words)):
         yield " ".join(words[index:])
-    yield unescape(person.jid.local).casefold()
+
+
+def _folded(name: str) -> str:
+    """Return a name for comparison: in any case, and however its accents are coded."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _spellings(name: str) -> set[str]:
+    """Return how a name may be written by who does not find the keys: without accents, and as Germans write theirs."""
+    folded = _folded(name)
+    bare = "".join(char for char in unicodedata.normalize("NFD", folded) if not unicodedata.combining(char))
+    return {folded, bare, "".join(_UMLAUTS.get(char, char) for char in folded)}

@@ -399,7 +399,11 @@ class Phones:
         return self._by_owner.get(owner)
 
     def _is_free(self, person: Person) -> bool:
-        return self._in_sight and not self._calls.of(str(person.jid)) and not self._availability.is_dnd(person)
+        return self._can_be_called(person) and not self._calls.of(str(person.jid))
+
+    def _can_be_called(self, person: Person) -> bool:
+        reachable = any(self._devices.is_reachable(device) for device in person.devices)
+        return self._in_sight and reachable and not self._availability.is_dnd(person)
 
     def _availability_changed(self, person: Person) -> None:
         self._port.contact_changed(person.local)
@@ -408,6 +412,7 @@ class Phones:
     def _device_changed(self, device: str) -> None:
         if person := self.people.by_device(device):
             self._port.contact_changed(person.local)
+            self._watches.look(person)
 
     def _can_send(self) -> bool:
         return self._session.info().state is SessionState.ONLINE

@@ -94,7 +94,7 @@ async def test_the_module_for_states_is_not_loaded(exchange):
     exchange.refused["DeviceStateList"] = "Asterisk knows no action DeviceStateList; it needs res_manager_devicestate"
     well, lines = await examined(exchange)
     assert not well
-    assert lines == [f"phones: FAILED: no call can be seen: {exchange.refused['DeviceStateList']}"]
+    assert lines == [f"phones: FAILED: which phones can be reached is not known: {exchange.refused['DeviceStateList']}"]
 
 
 async def test_functions_that_this_asterisk_lacks_are_no_complaint(exchange):

@@ -193,7 +193,10 @@ class TestHints:
         ("text", "hint"),
         [
             ("call", "I don't understand that. Say for example “call 601”, or “help”."),
-            ("call me back later", "I don't understand that. Say for example “call 601”, or “help”."),
+            ("call zoe", "Nobody with a phone is called “zoe”. Say for example “call 601”, or “help”."),
+            ("call me from home", "Nobody with a phone is called “me”. Say for example “call 601”, or “help”."),
+            ("transfer to zoe", "Nobody with a phone is called “zoe”. Say for example “transfer 103”, or “help”."),
+            ("transfer #2", "I don't understand that. Say for example “transfer 103”, or “help”."),
             ("Transfer", "I don't understand that. Say for example “transfer 103”, or “help”."),
             ("dnd perhaps", "I don't understand that. Say for example “dnd on”, or “help”."),
             ("cal 601", "Did you mean “call 601”? Or say “help”."),
@@ -235,7 +238,26 @@ class TestHints:
         await stage.switchboard.availability.stop()
 
 
+@pytest.mark.parametrize("text", ["Help!", "help?", " /help ", "HELP", "help .", "?"])
+async def test_punctuation_and_case_do_not_matter(text):
+    (answer,) = await Stage().say(text)
+    assert answer.startswith("You can say:")
+
+
 class TestFlood:
+    async def test_who_says_too_much_is_told_so_once(self):
+        stage = Stage()
+        for _ in range(MAX_COMMANDS):
+            await stage.say("dnd")
+        assert await stage.say("dnd") == ["That was too much at once, and is not done. Wait a minute."]
+        assert await stage.say("dnd") == []
+        stage.clock.now += PERIOD
+        assert await stage.say("dnd") == ["Do not disturb is off."]
+        assert not stage.hear("That was too much at once, and is not done. Wait a minute.")
+        for _ in range(MAX_COMMANDS - 1):
+            await stage.say("dnd")
+        assert await stage.say("dnd") == ["That was too much at once, and is not done. Wait a minute."]
+
     async def test_commands_beyond_the_limit_do_nothing(self, caplog):
         caplog.set_level(logging.WARNING)
         stage = Stage()

@@ -121,6 +121,47 @@ def test_people_find_each_other(text, who):
     assert local(from_map(HOUSE).find(text)) == who
 
 
+ACCENTS = {
+    "u@x.org": {"devices": ["PJSIP/1"], "name": "Uli Müller"},
+    "c@x.org": {"devices": ["PJSIP/2"], "name": "Carol Öztürk"},
+    "g@x.org": {"devices": ["PJSIP/3"], "name": "Gisela Groß"},
+    "r@x.org": {"devices": ["PJSIP/4"], "name": "Rene\u0301 Dupont"},
+    "m@x.org": {"devices": ["PJSIP/5"], "name": "Max Moeller"},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "who"),
+    [
+        ("müller", "u"),
+        ("MÜLLER", "u"),
+        ("mu\u0308ller", "u"),
+        ("mueller", "u"),
+        ("muller", "u"),
+        ("uli mue", "u"),
+        ("öz", "c"),
+        ("oz", "c"),
+        ("carol oeztuerk", "c"),
+        ("ozturk", "c"),
+        ("gross", "g"),
+        ("GROSS", "g"),
+        ("ren\u00e9", "r"),
+        ("rene", "r"),
+        ("möller", "m"),
+        ("moller", None),
+    ],
+)
+def test_names_are_found_without_their_accents(text, who):
+    assert local(from_map(ACCENTS).find(text)) == who
+
+
+def test_who_is_written_exactly_so_is_meant():
+    house = from_map({**ACCENTS, "v@x.org": {"devices": ["PJSIP/6"], "name": "Vera Muller"}})
+    assert local(house.find("Muller")) == "v"
+    assert local(house.find("Müller")) == "u"
+    assert local(house.find("mueller")) == "u"
+
+
 def test_who_could_be_several_people_is_told_which():
     with pytest.raises(Refused) as caught:
         from_map(HOUSE).find("archer")

@@ -491,6 +491,16 @@ async def test_nobody_is_free_because_asterisk_is_lost(house):
     assert said_to(house, ANN) == ["Bob is free again: call 102"]
 
 
+async def test_nobody_is_free_whose_phone_is_out_of_reach(house):
+    ann, bob = person(ANN), person(BOB)
+    await house.calls({**FREE, "State": "UNAVAILABLE"})
+    assert house.phones._watches.add(ann, bob).startswith("You will be told when Bob is free")
+    await house.calls(*RINGS, ENDS)
+    assert said_to(house, ANN) == []
+    await house.calls(FREE)
+    assert said_to(house, ANN) == ["Bob is free again: call 102"]
+
+
 async def test_a_withheld_number_is_not_in_the_log(house, caplog):
     house.line.answers["Getvar"] = {"Value": "prohib"}
     with caplog.at_level(logging.DEBUG, "agi_xmpp"):
