@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from agi_xmpp.ami.calls import Answered, Call, Change, Ended, How, Party, Rang, 
 from agi_xmpp.errors import AgiXmppError
 from agi_xmpp.features.phone.book.model import Entry, clean_text
 from agi_xmpp.features.phone.people import Person
+from agi_xmpp.xmpp.call_record import CallRecord
 from agi_xmpp.xmpp.model import Extras, Session
 
 log = logging.getLogger("agi_xmpp.phone")
@@ -21,6 +23,9 @@ RING_AGE = 20.0
 
 #: Seconds for which the word how a call went may wait for a session: a missed call is of interest an hour later, too.
 ENDING_AGE = 3600.0
+
+#: Notes of calls that are over which a record can still follow: it comes when the caller has gone, too.
+PAST = 1000
 
 _ENDINGS = {
     How.MISSED: "missed",
@@ -42,6 +47,7 @@ class _Note:
         ended: how it ended, as soon as it has.
         over: when that was.
         entries: what the phone book says about a number.
+        record: of the call, in words and for programs, as soon as there is one.
         first: id of the message; "" before it was sent.
         said: what the person has last been told.
         teller: the task that looks numbers up and sends.
@@ -54,6 +60,7 @@ class _Note:
     ended: Ended | None = None
     over: datetime | None = None
     entries: dict[str, Entry | None] = field(default_factory=dict)
+    record: tuple[str, CallRecord] | None = None
     first: str = ""
     said: str = ""
     teller: asyncio.Task[None] | None = None
@@ -84,6 +91,7 @@ class Notes:
         self._table = table
         self._wall = wall
         self._open: dict[tuple[str, str], _Note] = {}
+        self._past: OrderedDict[tuple[str, str], _Note] = OrderedDict()
         self._tellers: set[asyncio.Task[None]] = set()
 
     def wanted(self, person: Person) -> bool:
@@ -111,13 +119,25 @@ class Notes:
             note.answered = self._wall()
         elif isinstance(change, Ended):
             note.ended, note.over = change, self._wall()
-            del self._open[key]
+            self._past[key] = self._open.pop(key)
+            if len(self._past) > PAST:
+                self._past.popitem(last=False)
         elif not isinstance(change, Rang | Updated):
             return
         self._tell_soon(note)
 
+    def conclude(self, person: Person, call_id: str, text: str, record: CallRecord) -> bool:
+        """Let the record of a call that is over take the place of its note. Returns False if there is no such note."""
+        note = self._past.pop((str(person.jid), call_id), None)
+        if note is None:
+            return False
+        note.record = text, record
+        self._tell_soon(note)
+        return True
+
     async def stop(self) -> None:
-        """Leave no task behind."""
+        """Leave no task behind, and nothing to conclude."""
+        self._past.clear()
         for task in self._tellers:
             task.cancel()
         await asyncio.gather(*self._tellers, return_exceptions=True)
@@ -133,7 +153,7 @@ class Notes:
         while (number := note.call.party.number) not in note.entries:
             note.entries[number] = await self._lookup(number) if number else None
         entry = note.entries[number]
-        text = self._text(note, entry)
+        text, record = note.record or (self._text(note, entry), None)
         if text == note.said:
             return
         try:
@@ -141,7 +161,9 @@ class Notes:
                 str(note.person.jid),
                 text,
                 thread=note.call.id,
-                extras=Extras(replaces=note.first, expects_answer=False, link=entry.link if entry else ""),
+                extras=Extras(
+                    replaces=note.first, expects_answer=False, link=entry.link if entry else "", record=record
+                ),
                 max_age=ENDING_AGE if note.first or note.ended else RING_AGE,
             )
         except AgiXmppError as error:
@@ -170,9 +192,19 @@ class Notes:
     def _ending(self, ended: Ended) -> str:
         if ended.how is not How.ELSEWHERE:
             return _ENDINGS.get(ended.how, "over")
-        taker = self._people.get(ended.owner)
-        name = taker.name if taker else ended.by.name or ended.by.number
-        return f"answered by {clean_text(name)}" if name else "answered elsewhere"
+        return taken_by(ended, self._people)
+
+
+def taken_by(ended: Ended, people: Mapping[str, Person]) -> str:
+    """Return who took a call that rang at several phones: ``answered by Carol``.
+
+    Args:
+        ended: its end for somebody who did not.
+        people: by their bare JID.
+    """
+    taker = people.get(ended.owner)
+    name = taker.name if taker else ended.by.name or ended.by.number
+    return f"answered by {clean_text(name)}" if name else "answered elsewhere"
 
 
 def caller(party: Party, entry: Entry | None = None) -> str:

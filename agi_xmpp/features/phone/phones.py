@@ -17,7 +17,7 @@ from agi_xmpp.ami.calls import Answered, Calls, Change, Dialled, Ended, Rang, Re
 from agi_xmpp.ami.devices import Devices
 from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.config import PhoneSettings
-from agi_xmpp.errors import AmiError, AmiNotConnected, Refused
+from agi_xmpp.errors import AgiXmppError, AmiError, AmiNotConnected, Refused
 from agi_xmpp.features.asking import Asking
 from agi_xmpp.features.phone.actions import Actions
 from agi_xmpp.features.phone.availability import Availability
@@ -27,14 +27,15 @@ from agi_xmpp.features.phone.callers import Callers
 from agi_xmpp.features.phone.command_set import Switchboard
 from agi_xmpp.features.phone.commands import PhoneCommands
 from agi_xmpp.features.phone.events import Announcer
-from agi_xmpp.features.phone.notes import Notes
+from agi_xmpp.features.phone.notes import ENDING_AGE, Notes
 from agi_xmpp.features.phone.people import People, Person, unescape
+from agi_xmpp.features.phone.records import Records, Told
 from agi_xmpp.features.phone.telling import Teller
 from agi_xmpp.features.phone.watches import Watches
 from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.model import Guest, Jid, Session, SessionState, Show
+from agi_xmpp.xmpp.model import Extras, Guest, Jid, Session, SessionState, Show
 from agi_xmpp.xmpp.phone_model import ActionType, Contact, ContactState, PhoneAction, PhoneEvent
 
 log = logging.getLogger("agi_xmpp.phone")
@@ -72,6 +73,7 @@ class Phones:
         self._book = Book(settings.book)
         self._actions = Actions(self.people, settings, ami, self._calls, self._apply)
         self._notes = Notes(session, self.people, self._book.lookup, store.table("notes"))
+        self._records = Records(settings.records, self.people)
         self._callers = Callers(ami, None if self._book.is_empty else self._book.lookup)
         self._teller = Teller(
             Announcer(store.table("announced")), self._callers, self._send, self._can_send, self._tell_others
@@ -149,6 +151,7 @@ class Phones:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._teller.stop()
         await self._notes.stop()
+        self._send_records(self._records.finish())
         await self._availability.stop()
         await self._book.stop()
 
@@ -197,6 +200,7 @@ class Phones:
         for device in self._devices.feed(event):
             self._device_changed(device)
         self._apply(self._calls.feed(event))
+        self._send_records(self._records.ami_event(event, time.monotonic()))
 
     def ami_disconnected(self) -> None:
         """Wait a moment for Asterisk to come back; then its calls count as ended."""
@@ -286,6 +290,26 @@ class Phones:
         log.debug("%s: %s", change.call.owner, change)
         self._watch.add(change.call.owner, _words(change))
         self._notes.call_changed(change)
+        self._send_records(self._records.call_changed(change))
+
+    def _send_records(self, all_told: Sequence[Told]) -> None:
+        """Tell people of calls that are over. Nothing here waits."""
+        as_chat = self._settings.records.type == "chat"
+        for told in all_told:
+            self._watch.add(str(told.person.jid), f"gets a record: {told.text} ({told.call_id})")
+            # One message for a call: what has a note gets the record in its place.
+            if as_chat and self._notes.conclude(told.person, told.call_id, told.text, told.record):
+                continue
+            try:
+                self._session.queue_message(
+                    str(told.person.jid),
+                    told.text,
+                    thread=told.call_id,
+                    extras=Extras(expects_answer=False, record=told.record, headline=not as_chat),
+                    max_age=ENDING_AGE,
+                )
+            except AgiXmppError as error:
+                log.warning("%s is not told of a call that is over: %s", told.person.jid, error)
 
     def _show(self, owner: str) -> None:
         """Show to others whether somebody is on the phone."""
@@ -352,6 +376,8 @@ class Phones:
         new, self._is_new = self._is_new, False
         self._is_settled = True
         changed = self._devices.load(states)
+        # Before the events that were kept back: they know of channels that came later.
+        self._send_records(self._records.alive({channel["Channel"] for channel in channels}))
         self._apply(self._calls.resync(channels))
         self._teller.settle()
         for person in self.people if first else ():
@@ -374,6 +400,7 @@ class Phones:
         self._devices.clear()
         log.warning("phones: no connection to Asterisk for %g s; its calls count as ended", self._settings.lost_after)
         self._apply(self._calls.lose())
+        self._send_records(self._records.finish())
         self._teller.settle()
         for person in self.people:
             self._show(str(person.jid))
