@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import http.client
 import json
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ class Options:
         resume: seconds for which a broken stream may be resumed (XEP-0198); 0 turns stream management off.
         phone: full JID that service discovery lists under the name ``phone``, which is how clients find the phones of a
             service that is no component. Prosody only: ejabberd has no names for what it lists.
+        tokens: take access tokens for a login (OAUTHBEARER, `Prosody.issue_token`). Prosody only: ejabberd 26.07 has
+            X-OAUTH2 instead.
         privileges: let components publish in the users' names (XEP-0356). ejabberd only; with it, ejabberd 26.07 now
             and then finds no way to a component that has come back.
     """
@@ -60,6 +63,7 @@ class Options:
     resume: int = 300
     phone: str = ""
     privileges: bool = False
+    tokens: bool = False
 
     @property
     def disabled_mechanisms(self) -> list[str]:
@@ -202,6 +206,32 @@ class Prosody(XmppServer):
         config = str(self._place().inside / "prosody.cfg.lua")
         self.rootfs.run("prosodyctl", "--config", config, "register", user, domain, password, user=self.user)
 
+    async def issue_token(self, jid: str, seconds: int = 3600) -> str:
+        """Return a new access token of an account, which expires after ``seconds``; below 0 it has expired already.
+
+        Raises:
+            TestbedError: the server has none to give, such as without `Options.tokens`.
+        """
+        grant = f'tokens.create_grant("{jid}", "{jid}")'
+        answer = await self._ask_tokens(f'return (tokens.create_token("{jid}", {grant}, nil, {seconds}, "oauth2"))')
+        found = re.search(r"secret-token:\S+", answer)
+        if found is None:
+            raise TestbedError(f"{self.name} issues no token: {answer}")
+        return found[0]
+
+    async def revoke_token(self, token: str) -> None:
+        """Let a token be of no use any more. Sessions that were begun with it go on."""
+        answer = await self._ask_tokens(f'return tokens.revoke_token("{token}")')
+        if "Result: true" not in answer:
+            raise TestbedError(f"{self.name} did not revoke the token: {answer}")
+
+    async def _ask_tokens(self, code: str) -> str:
+        """Run Lua in the server, with its own token service as ``tokens``."""
+        config = str(self._place().inside / "prosody.cfg.lua")
+        service = f'require "prosody.core.modulemanager".get_module("{self.domain}", "tokenauth")'
+        words = ("prosodyctl", "--config", config, "shell", f"> local tokens = {service}; {code}")
+        return await asyncio.to_thread(self.rootfs.run, *words, user=self.user)
+
     def _command(self) -> list[str]:
         return self.rootfs.command(
             "prosody", "--config", str(self._place().inside / "prosody.cfg.lua"), "-F", user=self.user
@@ -215,6 +245,7 @@ class Prosody(XmppServer):
             *("blocklist", "time", "uptime"),
             *(["tls"] if options.tls != "off" else []),
             *(["smacks"] if options.resume else []),
+            *(["admin_shell"] if options.tokens else []),
         ]
         directory.write(
             "prosody.cfg.lua",
@@ -233,7 +264,7 @@ s2s_ports = {{ }}
 network_settings = {{ nagle = false }}
 modules_enabled = {_lua_list(modules)}
 modules_disabled = {_lua_list(["s2s", *([] if options.offline else ["offline"])])}
-authentication = "internal_plain"
+authentication = "{"internal_hashed" if options.tokens else "internal_plain"}"
 storage = "internal"
 c2s_require_encryption = {_lua(options.tls == "required")}
 allow_unencrypted_plain_auth = {_lua(options.tls != "required")}
