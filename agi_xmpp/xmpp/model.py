@@ -592,7 +592,7 @@ class Session(Protocol):
         """
 
     def guest(self, make: Callable[[Session], G]) -> G:
-        """Return this session's guest of that kind; the first time, it is made.
+        """Return this session's guest of that kind; the first time, it is made, and told who is there.
 
         Args:
             make: its class: called with the session.

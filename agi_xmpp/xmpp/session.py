@@ -471,7 +471,9 @@ class BaseSession:
     def guest(self, make: Callable[[Session], G]) -> G:
         """See `Session.guest`."""
         if make not in self._guests:
-            self._guests[make] = make(self)
+            guest = self._guests[make] = make(self)
+            for contact in self._presence.seen():
+                guest.presence_changed(contact, self._presence.look(contact))
         return cast(G, self._guests[make])
 
     def dismiss(self, make: Callable[[Session], Guest]) -> None:

@@ -458,6 +458,15 @@ class TestMessages:
                 await wire.guest.news.wait()
         assert wire.guest.presences == [("bob@fake.test", Show.DND), ("bob@fake.test", Show.OFFLINE)]
 
+    async def test_a_guest_that_comes_later_is_told_who_is_there_already(self, wire: Wire) -> None:
+        wire.server.conversation.send(f"<presence from='{BOB}'><show>dnd</show></presence>")
+        async with asyncio.timeout(5):
+            while not wire.guest.presences:
+                wire.guest.news.clear()
+                await wire.guest.news.wait()
+        wire.session.dismiss(FakeGuest)
+        assert wire.session.guest(FakeGuest).presences == [("bob@fake.test", Show.DND)]
+
     async def test_a_link_goes_out(self, wire: Wire) -> None:
         wire.session.queue_message("bob@fake.test", "listen", extras=Extras(link="https://x.test/a?b&c"))
         sent = await wire.server.hears("message")
