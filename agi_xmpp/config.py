@@ -41,6 +41,9 @@ from agi_xmpp.quoting import SPECIAL_EXTENSIONS
 #: How long a command for a password or token may take, in seconds. One that asks a human would hang the start for ever.
 SECRET_COMMAND_TIMEOUT = 10.0
 
+#: Bytes that `VoicemailSettings.max_size` allows at the most: more would not fit through the control socket.
+MAX_RECORDING = 12_000_000
+
 #: What a token may hold: it travels as in a header of HTTP (RFC 7628 section 3.1), behind the word Bearer and a blank.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -673,6 +676,59 @@ class ContactsSettings(_Section):
         return value
 
 
+class VoicemailSettings(_Section):
+    """``[voicemail]``: recordings of Asterisk's voicemail into chat, by ``jabber_voicemail`` and `agi-xmpp mailcmd`.
+
+    Attributes:
+        spool: directories that recordings may lie in; a file elsewhere is refused.
+        max_size: bytes of a recording at the most. It is in memory as a whole; a minute of WAV is a megabyte.
+        upload_timeout: seconds for the upload, with all that is asked before it.
+        convert: a program (a list of words, no shell) that makes what is sent of a recording, from its standard input
+            to its standard output. Without one, the recording goes as Asterisk has written it.
+        suffix: what the program makes: ``ogg``, ``opus``, ``mp3``, ``wav``, ``flac``.
+        convert_timeout: seconds for it.
+        transcribe: a program that writes what is said in a recording, from its standard input to its standard output,
+            as UTF-8.
+        transcribe_timeout: seconds for it.
+        account: the one that sends what comes by mailcmd.
+        people: whom a mail is for: the address that it goes to, and the Jabber ID. An address of the account's own
+            domain needs no entry.
+        fallback: a program that gets each mail of mailcmd that could not be delivered in chat, on its standard input.
+        undelivered: a maildir for such mails, if there is no ``fallback`` or it fails, too.
+    """
+
+    spool: list[Path] = [Path("/var/spool/asterisk/voicemail")]
+    max_size: Annotated[int, Field(ge=1, le=MAX_RECORDING)] = 10_000_000
+    upload_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
+    convert: list[str] = []
+    suffix: Literal["ogg", "opus", "mp3", "wav", "flac"] = "ogg"
+    convert_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
+    transcribe: list[str] = []
+    transcribe_timeout: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    account: str = ""
+    people: dict[str, str] = {}
+    fallback: list[str] = []
+    undelivered: Path | None = None
+
+    @field_validator("spool")
+    @classmethod
+    def _absolute(cls, value: list[Path]) -> list[Path]:
+        for path in value:
+            if not path.is_absolute() or path == Path("/"):
+                raise ValueError(f"{str(path)!r} is no directory of recordings such as /var/spool/asterisk/voicemail")
+        return value
+
+    @field_validator("people")
+    @classmethod
+    def _plausible_people(cls, value: dict[str, str]) -> dict[str, str]:
+        for address, jid in value.items():
+            if not _JID.fullmatch(jid):
+                raise ValueError(f"{address!r}: {jid!r} is not a Jabber ID such as bob@example.org")
+        if len({address.casefold() for address in value}) < len(value):
+            raise ValueError("two addresses differ in case only, and mail does not tell them apart")
+        return value
+
+
 class StateSettings(_Section):
     """``[state]``: what is kept over a restart.
 
@@ -718,6 +774,7 @@ class Settings(_Section):
     ami: AmiSettings | None = None
     phone: PhoneSettings | None = None
     contacts: ContactsSettings | None = None
+    voicemail: VoicemailSettings = VoicemailSettings()
     state: StateSettings = StateSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
@@ -746,6 +803,14 @@ class Settings(_Section):
         return self
 
     @model_validator(mode="after")
+    def _voicemail_has_its_account(self) -> Settings:
+        name = self.voicemail.account
+        if name and name.casefold() not in _fold_known(self.account):
+            known = ", ".join(self.account) or "there is none"
+            raise ValueError(f"voicemail.account: there is no account {name!r}; known: {known}")
+        return self
+
+    @model_validator(mode="after")
     def _phones_can_be_served(self) -> Settings:
         if self.phone is None:
             return self
@@ -768,6 +833,10 @@ class Settings(_Section):
         if self.account[name].is_component and not (self.contacts.allow or self.account[name].domain or users):
             raise ValueError("contacts.allow: a component has no users of its own: say whose users may ask")
         return self
+
+
+def _fold_known(names: dict[str, AccountSettings]) -> set[str]:
+    return {name.casefold() for name in names}
 
 
 def is_loopback(host: str | None) -> bool:

@@ -72,6 +72,12 @@ class Environment(Mapping[str, str]):
         return self._header("calleridname")
 
     @property
+    def withheld(self) -> bool:
+        """Whether the caller withholds number and name: bits 6 and 7 of the presentation (ITU-T Q.931) say "restricted"."""
+        presentation = self._header("callingpres")
+        return presentation.isdecimal() and int(presentation) & 0x60 == 0x20
+
+    @property
     def context(self) -> str:
         """Where the dialplan stands: context."""
         return self._header("context")

@@ -5,6 +5,7 @@ To add a verb: write its file, its test, its row in docs/dialplan.md, and one li
 
 from agi_xmpp.features import ask, lookup, receive, rooms, send, status
 from agi_xmpp.features.verb import Verb
+from agi_xmpp.features.voicemail import verb as voicemail
 
 #: Every verb that a dialplan can call.
 VERBS: tuple[Verb, ...] = (
@@ -13,6 +14,7 @@ VERBS: tuple[Verb, ...] = (
     receive.VERB,
     ask.VERB,
     lookup.VERB,
+    voicemail.VERB,
     rooms.JOIN,
     rooms.LEAVE,
     rooms.SEND_GROUP,

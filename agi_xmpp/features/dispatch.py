@@ -19,7 +19,10 @@ from agi_xmpp.errors import (
     XmppError,
     dialplan_status,
 )
+from agi_xmpp.features.call_ends import CallEnds
+from agi_xmpp.features.contacts.whois import WhoIs
 from agi_xmpp.features.verb import Accounts, Call, Verb, fold
+from agi_xmpp.features.voicemail.delivery import Voicemail
 
 log = logging.getLogger("agi_xmpp.dispatch")
 
@@ -37,11 +40,19 @@ class Dispatcher:
         accounts: the sessions; may change while we run (reload).
         verbs: what a dialplan can call.
         routes: other handlers by path, compared exactly.
+
+    Attributes:
+        who_is: what verbs ask whom a number belongs to; may change while we run.
+        ends: undoes at the end of calls what verbs have begun; is to be told of the manager connection.
+        voicemail: delivers recordings for verbs.
     """
 
     def __init__(self, accounts: Accounts, verbs: Iterable[Verb], routes: Mapping[str, Route]) -> None:
         self.accounts = accounts
         self.routes = routes
+        self.who_is: WhoIs | None = None
+        self.ends = CallEnds()
+        self.voicemail: Voicemail | None = None
         self._verbs = {verb.key: verb for verb in verbs}
 
     async def __call__(self, channel: Channel) -> None:
@@ -62,7 +73,10 @@ class Dispatcher:
             with contextlib.suppress(AgiError):
                 await channel.verbose(f"agi-xmpp: {message}")
             raise UsageError(message)
-        await self._run(Call(channel, verb, self.accounts, channel.environment.args, channel.environment.query))
+        environment = channel.environment
+        call = Call(channel, verb, self.accounts, environment.args, environment.query)
+        call.who_is, call.ends, call.voicemail = self.who_is, self.ends, self.voicemail
+        await self._run(call)
 
     async def _run(self, call: Call) -> None:
         channel, verb = call.channel, call.verb

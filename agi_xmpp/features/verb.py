@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from agi_xmpp.agi.channel import Channel
 from agi_xmpp.errors import BadText, UnknownAccount, UsageError
+from agi_xmpp.features.call_ends import CallEnds
+from agi_xmpp.features.contacts.whois import WhoIs
+from agi_xmpp.features.voicemail.delivery import Voicemail
 from agi_xmpp.quoting import MAX_SECONDS
 from agi_xmpp.xmpp.model import Session
 
@@ -97,6 +100,9 @@ class Call:
         accounts: all sessions.
         arguments: what the dialplan gave, split at its commas.
         options: what stands behind the ``?``.
+        who_is: knows whom a number belongs to.
+        ends: undoes things at the end of the call.
+        voicemail: delivers recordings.
     """
 
     channel: Channel
@@ -104,6 +110,9 @@ class Call:
     accounts: Accounts
     arguments: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    who_is: WhoIs | None = None
+    ends: CallEnds = field(default_factory=CallEnds)
+    voicemail: Voicemail | None = None
 
     @property
     def thread(self) -> str:
