@@ -181,34 +181,38 @@ class Availability:
             self._teller = asyncio.create_task(self._tell())
 
     async def _tell(self) -> None:
-        """Tell Asterisk one thing after the other, until it knows all; what changes meanwhile is in it."""
-        while (next_one := self._next()) is not None:
-            key, value = next_one
-            try:
-                await self._ami.action(*_action(key, value))
-            except AmiNotConnected:
-                return  # `ami_connected` begins anew
-            except AmiError as error:
-                self._failed[key] = value
-                unneeded = isinstance(error, AmiRefused) and _IN_NO_QUEUE in str(error)
-                log.log(logging.DEBUG if unneeded else logging.WARNING, "Asterisk was not told %s: %s", key, error)
-                continue
-            self._failed.pop(key, None)
-            self._known[key] = value
-            if value == _default(key):
-                self._told.pop(key, None)
-            else:
-                self._told[key] = value
-            log.info("Asterisk was told: %s is %s", key, value or "free")
+        """Tell Asterisk one thing after the other, until it knows all; what changes meanwhile comes behind."""
+        while news := self._news_for_asterisk():
+            for key, value in news.items():
+                try:
+                    await self._ami.action(*_action(key, value))
+                except AmiNotConnected:
+                    return  # `ami_connected` begins anew
+                except AmiError as error:
+                    self._failed[key] = value
+                    unneeded = isinstance(error, AmiRefused) and _IN_NO_QUEUE in str(error)
+                    log.log(logging.DEBUG if unneeded else logging.WARNING, "Asterisk was not told %s: %s", key, error)
+                else:
+                    self._was_told(key, value)
 
-    def _next(self) -> tuple[str, str] | None:
-        for key, value in self._wanted().items():
-            if value in (self._known.get(key), self._failed.get(key)):
-                continue
-            if value == _default(key) and key not in self._told:
-                continue  # Asterisk never heard otherwise from us: what somebody else has set stays
-            return key, value
-        return None
+    def _was_told(self, key: str, value: str) -> None:
+        self._failed.pop(key, None)
+        self._known[key] = value
+        if value == _default(key):
+            self._told.pop(key, None)
+        else:
+            self._told[key] = value
+        log.info("Asterisk was told: %s is %s", key, value or "free")
+
+    def _news_for_asterisk(self) -> dict[str, str]:
+        """Return what Asterisk has to know, and does not."""
+        return {
+            key: value
+            for key, value in self._wanted().items()
+            if value not in (self._known.get(key), self._failed.get(key))
+            # What Asterisk never heard otherwise from us, but somebody else has set, stays.
+            and (value != _default(key) or key in self._told)
+        }
 
     def _wanted(self) -> dict[str, str]:
         """Return what Asterisk has to know: by `_action`'s keys."""

@@ -308,3 +308,24 @@ class TestConnection:
         await stage.availability.stop()
         assert not stage.availability._timers
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_thousand_people_are_told_of_one_after_the_other_without_looking_at_all_each_time(monkeypatch):
+    users = {f"u{number}@x.org": {"devices": [f"PJSIP/{1000 + number}"]} for number in range(50)}
+    people = People(settings(user=users))
+    ami = FakeAmi()
+    looks: list[int] = []
+    availability = Availability(people, settings(user=users, presence_state=True), ami, lambda _owner: False, {}, {})  # type: ignore[arg-type]
+    wanted = availability._wanted
+
+    def look() -> dict[str, str]:
+        looks.append(1)
+        return wanted()
+
+    monkeypatch.setattr(availability, "_wanted", look)
+    for one in people:
+        availability.presence_changed(one.jid, Presence(Show.AWAY))
+    assert availability._teller is not None
+    await availability._teller
+    assert len(ami.taken()) == 50
+    assert len(looks) == 2
