@@ -314,13 +314,16 @@ def status(config: Path, as_json: bool) -> None:
 @_sentences
 def watch(config: Path, as_json: bool, last: int) -> None:
     """Show each call of the people in the user map, and what they are told, as it happens. Ctrl-C ends it."""
-    from agi_xmpp.control import ask
+    from agi_xmpp.control import NoAnswer, ask
 
     path = load(config).control.socket
     number = max(ask(path, {"do": "watch", "after": -1, "timeout": 0.0})["last"] - last, 0)
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            answer = ask(path, {"do": "watch", "after": number, "timeout": WATCH_TIMEOUT}, WATCH_TIMEOUT + 5.0)
+            try:
+                answer = ask(path, {"do": "watch", "after": number, "timeout": WATCH_TIMEOUT}, WATCH_TIMEOUT + 5.0)
+            except NoAnswer:
+                raise NoAnswer(f"the service at {path} has ended, or hangs") from None
             for line in answer["lines"]:
                 at = time.strftime("%H:%M:%S", time.localtime(line["at"]))
                 click.echo(json.dumps(line) if as_json else f"{at} {line['who']}: {line['text']}")

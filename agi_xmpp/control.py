@@ -82,6 +82,8 @@ class ControlServer:
                 await writer.drain()
         except (ConnectionError, ValueError) as error:
             log.debug("a client of the control socket went away: %s", error)
+        except asyncio.CancelledError:  # by `stop`; asyncio.streams would log it as a fault (Python 3.11)
+            log.debug("a client of the control socket gets no answer any more: the service ends")
         finally:
             self._connections.discard(task)
             writer.close()

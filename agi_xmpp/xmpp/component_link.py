@@ -229,7 +229,14 @@ class ComponentConnector(Connector):
         domain = self._jid.domain
         condition = error.condition if isinstance(error, errors.StreamError) else None
         if condition is errors.StreamErrorCondition.NOT_AUTHORIZED:
-            return LoginFailed(f"{place} refuses the secret of the component {domain} (not-authorized)")
+            return LoginFailed(
+                f"{place} refuses the secret of the component {domain} (not-authorized): it must be the one that the"
+                " server has for it"
+            )
+        if isinstance(error, ConnectionRefusedError):
+            return NotConnected(
+                f"nobody listens at {place}: is the XMPP server running, and is that its port for components?"
+            )
         if condition is errors.StreamErrorCondition.CONFLICT:
             return NotConnected(f"{place} has a connection of the component {domain} already (conflict)")
         if condition in (errors.StreamErrorCondition.HOST_UNKNOWN, errors.StreamErrorCondition.INVALID_NAMESPACE):

@@ -460,7 +460,10 @@ class BaseSession:
                 reply = await self._link.request(stanzas.services_request(server))
         except (TimeoutError, ConnectionError):
             raise NotConnected(f"{server} does not answer") from None
-        except (XMPPError, aioxmpp.errors.ErroneousStanza) as error:
+        except XMPPError as error:
+            condition = str(error.condition.value[1])
+            raise Bounced(f"{server}: {error.text or 'no reason given'} ({condition})", condition) from None
+        except aioxmpp.errors.ErroneousStanza as error:
             raise Bounced(f"{server}: {error}", "undefined-condition") from None
         return stanzas.services(reply.payload)
 

@@ -67,6 +67,23 @@ async def test_a_second_service_is_refused(server):
     assert await asked(server, do="echo", text="x") == {"got": "x"}
 
 
+async def test_a_question_that_waits_is_dropped_at_the_end_without_noise(tmp_path, caplog):
+    asked_for = asyncio.Event()
+
+    async def wait(_request):
+        asked_for.set()
+        await asyncio.Event().wait()
+
+    server = ControlServer(tmp_path / "control.sock", {"wait": wait})
+    await server.start()
+    waiting = asyncio.create_task(asked(server, do="wait"))
+    await asked_for.wait()
+    await server.stop()
+    with pytest.raises(NoAnswer, match="closed the connection"):
+        await waiting
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_what_a_crash_left_is_replaced(tmp_path):
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as left:

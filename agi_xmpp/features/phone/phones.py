@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from agi_xmpp.ami.calls import Answered, Calls, Change, Dialled, Ended, Rang, Restored, Updated
+from agi_xmpp.ami.calls import Answered, Calls, Change, Dialled, Ended, How, Rang, Restored, Updated
 from agi_xmpp.ami.devices import Devices
 from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.config import PhoneSettings
@@ -491,5 +491,6 @@ def _words(change: Change) -> str:
     call = change.call
     party = " ".join(filter(None, (call.party.name, call.party.number))) or "somebody without a number"
     if isinstance(change, Ended):
-        return f"call with {party} on {call.device} is over: {change.how.value} ({call.id})"
+        how = "answered elsewhere" if change.how is How.ELSEWHERE else change.how.value
+        return f"call with {party} on {call.device} is over: {how} ({call.id})"
     return f"{_WORDS[type(change)]} {party} on {call.device} ({call.id})"

@@ -90,13 +90,19 @@ async def test_what_we_send_says_who_we_are(server: FakeServer, jid: str, full: 
         assert (await server.hears("message")).get("from") == full
 
 
+async def test_a_server_that_does_not_run(server: FakeServer) -> None:
+    async with running(server, port=1) as session:
+        with pytest.raises(NotConnected, match=r"nobody listens at 127\.0\.0\.1:1: is the XMPP server running, and"):
+            await session.ready(10, patient=False)
+
+
 async def test_a_wrong_secret_is_told_once_and_neither_it_nor_its_proof_is_logged(
     server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server.does.password = "another"
     async with running(server, login_retry=0.01) as session:
-        with pytest.raises(LoginFailed, match=r"refuses the secret of the component phone.fake.test \(not-authorized"):
+        with pytest.raises(LoginFailed, match=r"secret of the component phone.fake.test \(not-authorized\): it must"):
             await session.ready(10, patient=False)
         await server.until_accepted(3)
         server.does.password = PASSWORD
