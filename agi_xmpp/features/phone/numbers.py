@@ -58,7 +58,7 @@ def clean(text: str) -> str:
         raise Refused(f"{shown} is not a number: it is longer than {MAX_NUMBER} characters.", "bad-request")
     if not _NUMBER.fullmatch(number):
         raise Refused(f"{shown} is not a number: only digits, letters and * # + . _ - can be dialled.", "bad-request")
-    if number in SPECIAL_EXTENSIONS:
+    if number.replace("-", "") in SPECIAL_EXTENSIONS:  # Asterisk skips hyphens where it looks for an extension
         raise Refused(f"{shown} is not a number: Asterisk enters that extension by itself.", "bad-request")
     return number
 

@@ -149,3 +149,9 @@ def test_allowed_is_what_others_have_and_what_a_pattern_takes():
     assert allowed("0301234", {"101"}, ["_1XX", "_0X."])
     assert not allowed("00301234", {"101"}, ["_1XX", "_0[1-9]X."])
     assert not allowed("601", set(), [])
+
+
+@pytest.mark.parametrize("text", ["h", "-h", "h-", "t--", "-i-"])
+def test_extensions_that_asterisk_enters_by_itself_are_nobodys_however_they_are_written(text):
+    with pytest.raises(Refused, match="enters that extension by itself"):
+        clean(text)
