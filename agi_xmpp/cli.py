@@ -121,6 +121,9 @@ def check(config: Path, online: bool) -> None:
             settings.ami.secret()
         except ConfigError as error:
             raise ConfigError(f"{config}: ami: {error}") from None
+    from agi_xmpp.features.voicemail.delivery import Voicemail
+
+    Voicemail.check(settings.voicemail)
     if settings.phone is not None:
         from agi_xmpp.features.phone.phones import Phones
 
@@ -305,6 +308,34 @@ def status(config: Path, as_json: bool) -> None:
     blind = answer.get("phone") and not answer["phone"]["in_sight"]
     if blind or any(part["state"] != "online" for part in parts):
         sys.exit(1)
+
+
+@main.command(short_help="Take a mail of Asterisk's voicemail and deliver it in chat.")
+@_config
+def mailcmd(config: Path) -> None:
+    """Deliver in chat the mail on standard input: mailcmd=/usr/local/bin/agi-xmpp mailcmd in voicemail.conf.
+
+    Exit code 0 if somebody has it: the addressee, or who [voicemail] names for mails that cannot be delivered; else 75.
+    """
+    import syslog
+
+    from agi_xmpp.control import ask
+    from agi_xmpp.features.voicemail.mailcmd import TEMPORARY_FAILURE, deliver, max_mail
+
+    def say(sentence: str) -> None:
+        click.echo(f"agi-xmpp mailcmd: {sentence}", err=True)
+        syslog.syslog(syslog.LOG_ERR, sentence)  # Asterisk's standard error often leads nowhere
+
+    syslog.openlog("agi-xmpp mailcmd", facility=syslog.LOG_MAIL)
+    try:
+        settings = load(config)
+        raw = sys.stdin.buffer.read(max_mail(settings.voicemail) + 1)
+        socket = settings.control.socket
+        code = deliver(raw, settings.voicemail, functools.partial(ask, socket), say)
+    except (AgiXmppError, OSError) as error:
+        say(str(error))
+        code = TEMPORARY_FAILURE
+    sys.exit(code)
 
 
 @main.command(short_help="Show calls and phone events as they happen.")

@@ -805,7 +805,7 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _voicemail_has_its_account(self) -> Settings:
         name = self.voicemail.account
-        if name and name.casefold() not in _fold_known(self.account):
+        if name and name.casefold() not in {account.casefold() for account in self.account}:
             known = ", ".join(self.account) or "there is none"
             raise ValueError(f"voicemail.account: there is no account {name!r}; known: {known}")
         return self
@@ -833,10 +833,6 @@ class Settings(_Section):
         if self.account[name].is_component and not (self.contacts.allow or self.account[name].domain or users):
             raise ValueError("contacts.allow: a component has no users of its own: say whose users may ask")
         return self
-
-
-def _fold_known(names: dict[str, AccountSettings]) -> set[str]:
-    return {name.casefold() for name in names}
 
 
 def is_loopback(host: str | None) -> bool:

@@ -35,6 +35,8 @@ from agi_xmpp.features.dispatch import Dispatcher
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.features.script import script_routes
 from agi_xmpp.features.verb import Accounts
+from agi_xmpp.features.voicemail import mailcmd
+from agi_xmpp.features.voicemail.delivery import Voicemail
 from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
 from agi_xmpp.xmpp.component import make_session
@@ -64,7 +66,9 @@ class Service:
         self._make_session = make_session
         self._started = time.time()
         self.accounts = Accounts({name: make_session(name, account) for name, account in _accounts(settings).items()})
+        self._voicemail = Voicemail(settings.voicemail)
         self._dispatcher = Dispatcher(self.accounts, VERBS, script_routes(settings.agi.script))
+        self._dispatcher.voicemail = self._voicemail
         self._agi = AgiServer(settings.agi, self._dispatcher)
         self._control = self._make_control(settings)
         self._listening = ""
@@ -86,6 +90,7 @@ class Service:
                 wrong.
         """
         # First what can fail: nobody has seen us then.
+        Voicemail.check(self.settings.voicemail)
         Finder.check(self.settings)
         phones = self._make_phones(self.settings)
         if self._control is not None:
@@ -171,6 +176,7 @@ class Service:
     async def _apply(self, new: Settings) -> None:
         old = self.settings
         routes = script_routes(new.agi.script)
+        Voicemail.check(new.voicemail)
         if new.phone is not None:
             Phones.check(new.phone)
         Finder.check(new)
@@ -188,6 +194,7 @@ class Service:
         logging.getLogger("agi_xmpp").setLevel(new.log.level.upper())
         self._agi.settings = new.agi
         self._dispatcher.routes = routes
+        self._voicemail.settings = new.voicemail
         ending = [self.accounts.remove(name) for name in gone]
         for name, session in fresh.items():
             if name in old.account:
@@ -297,6 +304,7 @@ class Service:
             "status": self._status,
             "send": self._send,
             "notice": self._notice,
+            "voicemail": self._voicemail_request,
             "watch": self._watch_request,
             "services": self._services,
         }
@@ -313,6 +321,9 @@ class Service:
             "ami": _plain(self._ami.info()) if self._ami else None,
             "phone": self._phones.status() if self._phones else None,
         }
+
+    async def _voicemail_request(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return await mailcmd.serve(request, self.accounts, self._voicemail)
 
     async def _watch_request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Give the lines behind a number; -1 asks for the latest number only."""
