@@ -13,7 +13,7 @@ import secrets
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tests.testbed.errors import TestbedError
 from tests.testbed.pki import Certificate, Pki
@@ -52,6 +52,7 @@ class Options:
             X-OAUTH2 instead.
         privileges: let components publish in the users' names (XEP-0356). ejabberd only; with it, ejabberd 26.07 now
             and then finds no way to a component that has come back.
+        upload: bytes of the largest file that the upload service (XEP-0363) takes; 0: there is no such service.
     """
 
     domain: str = "xmpp.test"
@@ -63,6 +64,7 @@ class Options:
     resume: int = 300
     phone: str = ""
     privileges: bool = False
+    upload: int = 10_000_000
     tokens: bool = False
 
     @property
@@ -90,6 +92,7 @@ class XmppServer(Program):
         impostor_domain: of other accounts; it begins with ``domain``.
         port: for clients, with STARTTLS unless that is turned off.
         direct_tls_port: for clients that begin with TLS (XEP-0368).
+        upload_domain, https_port: of the upload service, and of what it stores, as ``localhost``.
         component_port, component_secret: for an external component (XEP-0114) named ``component_domain``.
     """
 
@@ -110,6 +113,8 @@ class XmppServer(Program):
         self.port = free_port()
         self.direct_tls_port = free_port()
         self.component_port = free_port()
+        self.upload_domain = f"upload.{self.domain}"
+        self.https_port = free_port()
         self._users: set[str] = set()
         self._pki = Pki()
         self._stack = contextlib.ExitStack()
@@ -165,7 +170,7 @@ class XmppServer(Program):
         directory.directory("log")
         directory.directory("data")
         directory.write("ca.pem", self._pki.ca, mode=0o644)
-        names = (self.domain, self.muc_domain, self.component_domain, self.impostor_domain)
+        names = (self.domain, self.muc_domain, self.component_domain, self.impostor_domain, "localhost")
         pair = self._pki.issue(self.options.certificate, *names)
         directory.write("tls.key", pair.key)
         directory.write("tls.crt", pair.chain)
@@ -280,8 +285,22 @@ Component "{self.muc_domain}" "muc"
 Component "{self.component_domain}"
     component_secret = "{self.component_secret}"
     name = "phone"
+{self._upload(here) if options.upload else ""}
 """,
         )
+
+    def _upload(self, here: Path) -> str:
+        return f"""
+https_ports = {{ {self.https_port} }}
+https_interfaces = {{ "127.0.0.1" }}
+https_ssl = {{ key = "{here}/tls.key", certificate = "{here}/tls.crt" }}
+http_ports = {{ }}
+Component "{self.upload_domain}" "http_file_share"
+    http_host = "localhost"
+    http_external_url = "https://localhost:{self.https_port}/"
+    http_file_share_size_limit = {self.options.upload}
+    http_file_share_access = {{ "{self.component_domain}" }}
+"""
 
 
 class Ejabberd(XmppServer):
@@ -383,6 +402,7 @@ class Ejabberd(XmppServer):
                     "port": self._api_port,
                     "request_handlers": {"/api": "mod_http_api"},
                 },
+                *([self._https(here)] if options.upload else []),
             ],
             "api_permissions": {"testbed": {"from": ["mod_http_api"], "who": "all", "what": "*"}},
             "modules": {
@@ -392,10 +412,29 @@ class Ejabberd(XmppServer):
                 "mod_muc": {"host": self.muc_domain, "access": ["allow"]},
                 "mod_pubsub": {"plugins": ["flat", "pep"]},
                 **({"mod_privilege": _PUBLISHING} if options.privileges else {}),
+                **({"mod_http_upload": self._upload(here)} if options.upload else {}),
             },
         }
         # JSON is YAML: no template to get wrong.
         directory.write("ejabberd.yml", json.dumps(configuration, indent=1))
+
+    def _https(self, here: Path) -> dict[str, Any]:
+        return {
+            "module": "ejabberd_http",
+            "ip": "127.0.0.1",
+            "port": self.https_port,
+            "tls": True,
+            "request_handlers": {"/upload": "mod_http_upload"},
+        }
+
+    def _upload(self, here: Path) -> dict[str, Any]:
+        return {
+            "host": "upload.@HOST@",
+            "docroot": f"{here}/data/upload",
+            "put_url": f"https://localhost:{self.https_port}/upload",
+            "max_size": self.options.upload,
+            "access": "all",
+        }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from typing import Any
 
 from agi_xmpp.config import VoicemailSettings
 from agi_xmpp.errors import AgiXmppError, ConfigError, UsageError
+from agi_xmpp.features.verb import Accounts
 from agi_xmpp.features.voicemail import mail
 from agi_xmpp.features.voicemail.delivery import Voicemail
 from agi_xmpp.features.voicemail.recording import CONTENT_TYPES, Recording
-from agi_xmpp.features.verb import Accounts
 
 #: Exit code for "try again later" (sysexits.h, EX_TEMPFAIL): no mail is lost with a program that knows it.
 TEMPORARY_FAILURE = 75

@@ -219,7 +219,7 @@ def _details(folder: int, stem: str) -> Details:
 
 
 def parse_details(text: str) -> Details:
-    """Return what the file beside a recording (``msgXXXX.txt`` of app_voicemail) says; what it does not say is unknown."""
+    """Return what ``msgXXXX.txt`` beside a recording says (app_voicemail); what it does not say is unknown."""
     parser = configparser.RawConfigParser(
         delimiters=("=",), comment_prefixes=(";",), strict=False, allow_no_value=True, default_section=""
     )
