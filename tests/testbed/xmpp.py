@@ -402,7 +402,7 @@ class Ejabberd(XmppServer):
                     "port": self._api_port,
                     "request_handlers": {"/api": "mod_http_api"},
                 },
-                *([self._https(here)] if options.upload else []),
+                *([self._https()] if options.upload else []),
             ],
             "api_permissions": {"testbed": {"from": ["mod_http_api"], "who": "all", "what": "*"}},
             "modules": {
@@ -418,7 +418,7 @@ class Ejabberd(XmppServer):
         # JSON is YAML: no template to get wrong.
         directory.write("ejabberd.yml", json.dumps(configuration, indent=1))
 
-    def _https(self, here: Path) -> dict[str, Any]:
+    def _https(self) -> dict[str, Any]:
         return {
             "module": "ejabberd_http",
             "ip": "127.0.0.1",
