@@ -41,7 +41,7 @@ _HASHES = {"sha-1": "sha1", "sha-224": "sha224", "sha-256": "sha256", "sha-384":
 #: Hashes that are remembered: a few hundred versions of clients are about.
 VERSIONS = 1000
 
-#: Clients without a hash, or with a wrong one, that are remembered, and for how many seconds: they are asked again then.
+#: Clients without a hash, or with a wrong one, that are remembered, and for how many seconds until they are asked again.
 CLIENTS = 1000
 CLIENT_TIME = 60.0
 
@@ -61,9 +61,7 @@ class CapsReader:
         clock: seconds, monotonic.
     """
 
-    def __init__(
-        self, account: str, request: Callable[[Any], asyncio.Future[Any]], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, account: str, request: Callable[[Any], asyncio.Future[Any]], clock: Callable[[], float]) -> None:
         self._account = account
         self._request = request
         self._versions: LRUCache[tuple[str, str], bool] = LRUCache(VERSIONS)
@@ -120,12 +118,16 @@ class CapsReader:
         except (TimeoutError, NotConnected, ConnectionError, XMPPError, ErroneousStanza) as error:
             log.debug("account %s: %s does not say what it can: %s", self._account, who, error)
             return None
-        return answer if isinstance(answer, aioxmpp.disco.xso.InfoQuery) else None
+        return answer.payload if isinstance(answer.payload, aioxmpp.disco.xso.InfoQuery) else None
 
 
 def _is_proved(info: Any, caps: Caps) -> bool:
     """Return True if the hash of an answer is the one of the presence (XEP-0115 section 5.4)."""
     try:
         return bool(caps115.hash_query(info, _HASHES[caps.hash]) == caps.version)
-    except (ValueError, TypeError, AttributeError):  # an ill-formed answer: two identities alike, a field without a name
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # an ill-formed answer: two identities alike, a field without a name
         return False

@@ -82,6 +82,8 @@ class FakeSession:
             "queue_message": "q1",
             "receive_message": IncomingMessage(Jid("bob", "x.org", "pc"), "1", "chat", "b1", "", 0.0, 0.0),
             "presence": Presence(Show.AWAY, "at lunch", "pc", 5),
+            "share_presence": None,
+            "voice": True,
             "join_room": RoomEntry("asterisk", 3),
             "leave_room": True,
             "send_to_room": "g1",
@@ -154,6 +156,13 @@ class FakeSession:
 
     async def presence(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("presence", args, kwargs)
+
+    def share_presence(self, *args: Any) -> Any:
+        self.calls.append(("share_presence", args, {}))
+        return self.results["share_presence"]
+
+    async def voice(self, *args: Any) -> Any:
+        return await self._result("voice", args, {})
 
     async def join_room(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("join_room", args, kwargs)

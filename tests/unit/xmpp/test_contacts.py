@@ -135,6 +135,70 @@ class TestSubscriptions:
         assert world.hears("subscribe", "late@x.org")[0][0] == "subscribed"
 
 
+MEDIA = "<temppres xmlns='urn:xmpp:temppres:0' reason='media'/>"
+
+
+class TestTemporaryPresence:
+    """XEP-0276 section 4: who has no subscription asks for a moment."""
+
+    async def test_a_phone_contact_and_a_number(self, world: World) -> None:
+        assert world.hears("", inner=MEDIA) == [("", f"{ALICE}/PJSIP-101", f"{BOB}/a")]
+        number = "+4930123@phone.test"
+        assert world.hears("", to=number, inner=MEDIA) == [("", f"{number}/phone", f"{BOB}/a")]
+        assert world.hears("unavailable") == [("unavailable", f"{ALICE}/PJSIP-101", f"{BOB}/a")]
+        assert world.hears("unavailable") == []
+        assert world.hears("unavailable", to=number) == [("unavailable", f"{number}/phone", f"{BOB}/a")]
+        assert not world.table
+
+    async def test_a_busy_one_shows_no_more_than_that_it_is_there(self, world: World) -> None:
+        world.shows(TALKING)
+        assert world.hears("", inner=MEDIA) == [("", f"{ALICE}/PJSIP-101", f"{BOB}/a")]
+        assert world.shows(ContactState(Show.DND)) == []  # and nothing is told of changes
+        world.answers.stop()
+
+    @pytest.mark.parametrize(
+        ("sender", "to", "inner"),
+        [
+            ("eve@fake.test/a", ALICE, MEDIA),
+            ("bob@fake.test.evil/a", ALICE, MEDIA),
+            ("eve@fake.test/a", "+4930123@phone.test", MEDIA),
+            (f"{BOB}/a", "+900@phone.test", MEDIA),
+            (f"{BOB}/a", "nobody@phone.test", MEDIA),
+            (f"{BOB}/a", ALICE, ""),
+            (f"{BOB}/a", ALICE, MEDIA.replace("media", "file")),
+        ],
+        ids=["stranger", "other domain", "stranger's number", "forbidden", "nobody", "no request", "reason"],
+    )
+    async def test_who_gets_nothing(self, world: World, sender: str, to: str, inner: str) -> None:
+        assert world.hears("", sender, to, inner) == []
+        assert world.hears("unavailable", sender, to) == []
+
+    async def test_one_that_is_offline(self, world: World) -> None:
+        world.shows(ContactState(Show.OFFLINE))
+        assert world.hears("", inner=MEDIA) == []
+
+    async def test_a_subscriber_sees_more_already(self, world: World) -> None:
+        world.hears("subscribe")
+        assert world.hears("", inner=MEDIA) == []
+
+    async def test_it_becomes_a_subscription(self, world: World) -> None:
+        world.hears("", inner=MEDIA)
+        assert world.hears("subscribe")[0] == ("subscribed", ALICE, BOB)
+        assert world.hears("unavailable") == []
+
+    async def test_a_subscription_that_asks_as_well_is_a_subscription(self, world: World) -> None:
+        assert world.hears("subscribe", inner=MEDIA) == [
+            ("subscribed", ALICE, BOB),
+            ("", f"{ALICE}/PJSIP-101", BOB),
+        ]
+        assert world.hears("subscribe", "eve@fake.test/a", inner=MEDIA) == [("unsubscribed", ALICE, "eve@fake.test")]
+
+    async def test_one_that_comes_back(self, world: World) -> None:
+        world.hears("", inner=MEDIA)
+        assert world.hears("error") == []
+        assert world.hears("unavailable") == []
+
+
 class TestChanges:
     @pytest.fixture
     def world(self) -> World:
