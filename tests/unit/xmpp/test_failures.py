@@ -11,13 +11,14 @@ import pytest
 from aioxmpp import errors
 
 from agi_xmpp.errors import ConfigError, LoginFailed, NotConnected, TlsFailed
-from agi_xmpp.xmpp.failures import EXPECTED, NoStartTls, explain, is_conflict, lost
+from agi_xmpp.xmpp.failures import EXPECTED, NoStartTls, NoTokenLogin, explain, is_conflict, lost
+from agi_xmpp.xmpp.oauthbearer import TokenRefused
+
+PLACE = "xmpp.example.org:5222"
 
 
-def said(error):
-    return explain(
-        error, jid="a@example.org", domain="example.org", place="xmpp.example.org:5222", timeout=20, secret="password"
-    )
+def said(error, secret="password"):
+    return explain(error, jid="a@example.org", domain="example.org", place=PLACE, timeout=20, secret=secret)
 
 
 def certificate(code, message):
@@ -64,6 +65,49 @@ def test_a_sentence_for_each(error, kind, words):
     assert "\n" not in str(explained)
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (ConfigError("token_file /x: gone"), LoginFailed, "no token for a@example.org: token_file /x: gone"),
+        (
+            TokenRefused("not-authorized", text="invalid_token"),
+            LoginFailed,
+            "the server refuses the token of a@example.org (invalid_token)",
+        ),
+        (
+            aiosasl.SASLFailure("account-disabled"),
+            LoginFailed,
+            "the server has disabled the account a@example.org (account-disabled)",
+        ),
+        (
+            aiosasl.SASLFailure("invalid-mechanism"),
+            LoginFailed,
+            f"the login of a@example.org at {PLACE} failed: invalid-mechanism",
+        ),
+        (
+            aiosasl.SASLFailure("temporary-auth-failure"),
+            NotConnected,
+            f"{PLACE} cannot check tokens at the moment (temporary-auth-failure)",
+        ),
+        (NoTokenLogin([]), LoginFailed, f"{PLACE} offers no login by token (OAUTHBEARER), but nothing"),
+        (
+            NoTokenLogin(["PLAIN", "EXTERNAL"]),
+            LoginFailed,
+            f"{PLACE} offers no login by token (OAUTHBEARER), but PLAIN, EXTERNAL",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_sentence_for_each_of_a_login_by_token(error, kind, sentence):
+    explained = said(error, "token")
+    assert (type(explained), str(explained)) == (kind, sentence)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(199, 199), (200, 200), (201, 200)])
+def test_a_long_list_of_login_methods_is_cut(length, shown):
+    assert NoTokenLogin(["X" * length]).offered == "X" * shown
+
+
 def test_an_error_of_ours_stays_what_it_is():
     error = NotConnected("already a sentence")
     assert said(error) is error
@@ -98,7 +142,9 @@ def test_conflict():
     assert not is_conflict(OSError())
 
 
-@pytest.mark.parametrize("error", [OSError(), ssl.SSLError(), NoStartTls(), NotConnected("x"), ConfigError("x")])
+@pytest.mark.parametrize(
+    "error", [OSError(), ssl.SSLError(), NoStartTls(), NoTokenLogin([]), NotConnected("x"), ConfigError("x")]
+)
 def test_what_is_expected_is_no_fault_of_ours(error):
     assert isinstance(error, EXPECTED)
 
