@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agi_xmpp.features.verb import Call, Verb, parse_seconds
+from agi_xmpp.xmpp.model import SessionState
 
 #: Seconds, as JABBER_RECEIVE of res_jabber.
 DEFAULT_SECONDS = "20"
@@ -18,6 +19,9 @@ async def run(call: Call) -> None:
     try:
         message = await call.session.receive_message(call.arguments[1], seconds, thread=call.thread, max_age=max_age)
     except TimeoutError:
+        info = call.session.info()
+        if info.state is not SessionState.ONLINE:  # nothing could come, and the silence is not the person's
+            await call.set("JABBER_ERROR", f"account {info.account} is not connected: {info.error or info.state.value}")
         await call.set("JABBER_RECEIVE_STATUS", "TIMEOUT")
         return
     await call.set("JABBER_RECEIVE_FROM", str(message.sender))

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from agi_xmpp.errors import Bounced
+from agi_xmpp.xmpp.model import SessionInfo, SessionState
 from tests.unit.features.fakes import FOREVER, FakeChannel, FakeSession, dispatcher, run
 
 
@@ -47,6 +48,20 @@ async def test_a_time_that_makes_no_sense(seconds):
 @pytest.mark.parametrize("seconds", ["0.001", "1", "86400", " 20 "])
 async def test_a_time_that_is_allowed(seconds):
     assert (await receive(seconds))["JABBER_RECEIVE_STATUS"] == "OK"
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "reason"),
+    [(SessionState.WAITING, "connection refused", "connection refused"), (SessionState.SUSPENDED, "", "suspended")],
+)
+async def test_silence_because_there_is_no_connection_is_explained(state, error, reason):
+    class Session(FakeSession):
+        def info(self):
+            return SessionInfo("pbx", "asterisk@x.org/pbx", state, 0.0, error=error)
+
+    variables = await receive(session=Session(receive_message=TimeoutError()))
+    assert variables["JABBER_RECEIVE_STATUS"] == "TIMEOUT"
+    assert variables["JABBER_ERROR"] == f"account pbx is not connected: {reason}"
 
 
 async def test_silence():
