@@ -260,6 +260,11 @@ class Asterisk(Program):
     # Program
 
     @property
+    def spool(self) -> Path:
+        """Its spool as we see it; paths that Asterisk tells begin at `Rootfs.path`."""
+        return self._place().outside / "spool"
+
+    @property
     def label(self) -> str:
         return f"Asterisk {self.rootfs.versions()['asterisk']}"
 

@@ -53,6 +53,7 @@ class Options:
         privileges: let components publish in the users' names (XEP-0356). ejabberd only; with it, ejabberd 26.07 now
             and then finds no way to a component that has come back.
         upload: bytes of the largest file that the upload service (XEP-0363) takes; 0: there is no such service.
+        upload_quota: bytes that one user may upload a day. Prosody only.
     """
 
     domain: str = "xmpp.test"
@@ -65,6 +66,7 @@ class Options:
     phone: str = ""
     privileges: bool = False
     upload: int = 10_000_000
+    upload_quota: int = 100_000_000
     tokens: bool = False
 
     @property
@@ -299,6 +301,7 @@ Component "{self.upload_domain}" "http_file_share"
     http_host = "localhost"
     http_external_url = "https://localhost:{self.https_port}/"
     http_file_share_size_limit = {self.options.upload}
+    http_file_share_daily_quota = {self.options.upload_quota}
     http_file_share_access = {{ "{self.component_domain}" }}
 """
 
