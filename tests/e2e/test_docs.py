@@ -10,18 +10,29 @@ from pathlib import Path
 import pytest
 
 from tests.testbed.asterisk import Asterisk
+from tests.testbed.telephony import Exchange
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
-def blocks(language: str) -> list[object]:
+def blocks(language: str, holding: str = "") -> list[object]:
     found: list[object] = []
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         for number, block in enumerate(re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.M | re.S)):
-            found.append(pytest.param(block, id=f"{path.name}-{number}"))
+            if holding in block:
+                found.append(pytest.param(block, id=f"{path.name}-{number}"))
     return found
+
+
+async def test_the_manager_user_of_the_documents_is_the_one_that_the_tests_use(exchange: Exchange) -> None:
+    """The rights in docs/phone.md are those with which every test of phones runs."""
+    (sample,) = (str(param.values[0]) for param in blocks("ini", "read = "))  # type: ignore[attr-defined]
+    wanted = dict(re.findall(r"^(read|write) = (\S+)$", sample, flags=re.M))
+    shown = await exchange.cli(f"manager show user {exchange.phone_user}")
+    granted = {name: set(re.split(r"[,\s]+", line)) for name, line in re.findall(r"(read|write) perm: (.*)", shown)}
+    assert {name: set(classes.split(",")) for name, classes in wanted.items()} == granted
 
 
 @pytest.mark.parametrize("block", blocks("asterisk"))
@@ -33,7 +44,7 @@ async def test_dialplan_samples_load(asterisk: Asterisk, block: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
-@pytest.mark.parametrize("block", blocks("ini"))
+@pytest.mark.parametrize("block", blocks("ini", "[Unit]"))
 def test_the_systemd_unit_is_right(tmp_path: Path, block: str) -> None:
     unit = tmp_path / "agi-xmpp.service"
     unit.write_text(block.replace("/opt/agi-xmpp/bin/agi-xmpp", "/bin/true"))
