@@ -533,6 +533,7 @@ class Calls:
         if leg is not None and not leg.up:
             behind = self._locals.get(_local(event.get("Channel", "")))
             leg.refused |= event["DialStatus"] == "BUSY"
+            leg.stopped |= event["DialStatus"] in ("CANCEL", "NOANSWER")
             if leg.call.incoming:
                 leg.call.dial_status = event["DialStatus"]
             leg.moved |= moved or leg.place != place or (behind is not None and behind.moved)
@@ -698,7 +699,9 @@ class Calls:
     def _drop(self, leg: _Leg, cause: int, how: How | None = None) -> None:
         """A leg is gone; ``how`` says how its call ended, if the leg's own history does not."""
         call = leg.call
-        call.all_refused &= leg.refused or cause in (_BUSY, _REJECTED)
+        # Busy, of a phone that Dial has stopped calling: that was another one of the group.
+        busy = cause == _BUSY and not leg.stopped
+        call.all_refused &= leg.refused or busy or cause == _REJECTED
         call.moved |= leg.moved
         if len(call.legs) > 1:
             self._remove(leg)
@@ -826,6 +829,7 @@ class _Leg:
         place: where in the dialplan that channel was when it began to dial.
         since: event number when it began to ring.
         refused: its phone was busy, or sent the call away.
+        stopped: what dials it has stopped that.
         moved: its caller was sent on while it rang.
         holds: its phone has put the other side on hold.
         on_hold: the other side has put it on hold.
@@ -842,6 +846,7 @@ class _Leg:
     place: tuple[str, str] = ("", "")
     since: int = 0
     refused: bool = False
+    stopped: bool = False
     moved: bool = False
     holds: bool = False
     on_hold: bool = False

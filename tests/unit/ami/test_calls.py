@@ -281,6 +281,8 @@ def test_events_of_a_channel_whose_beginning_we_did_not_see_are_ignored(desk):
         ("CANCEL", 21, How.REJECTED),
         ("NOANSWER", 0, How.MISSED),
         ("CANCEL", 127, How.MISSED),
+        ("CANCEL", 17, How.MISSED),
+        ("NOANSWER", 17, How.MISSED),
         ("CONGESTION", 34, How.MISSED),
         ("CANCEL", 26, How.ELSEWHERE),
     ],
