@@ -247,13 +247,13 @@ def reason(ended: Ended) -> Reason:
         return Reason.SUCCESS if ended.cause in _NORMAL else _CAUSES.get(ended.cause, Reason.GENERAL_ERROR)
     if ended.how in (How.ELSEWHERE, How.FORWARDED):
         return Reason.CANCEL
-    if ended.how in (How.MISSED, How.NO_ANSWER, How.UNPICKED):
+    if ended.how in (How.MISSED, How.NO_ANSWER):
         # Dial's word comes first: Asterisk gives no cause for a phone that it has stopped calling (22.10: 0).
         late = ended.dial_status == "NOANSWER" or _CAUSES.get(ended.cause) is Reason.TIMEOUT
         return Reason.TIMEOUT if late else Reason.CANCEL
     if ended.how in (How.BUSY, How.REJECTED):
         return Reason.DECLINE if ended.cause == 21 else Reason.BUSY
-    return _CAUSES.get(ended.cause, Reason.GENERAL_ERROR)
+    return _CAUSES.get(ended.cause, Reason.CANCEL if ended.how is How.UNPICKED else Reason.GENERAL_ERROR)
 
 
 def _callee(event: Message) -> Party:
