@@ -163,11 +163,6 @@ class Phones:
 
     # PhonePort
 
-    @property
-    def has_contacts(self) -> bool:
-        """See `PhonePort.has_contacts`."""
-        return self._component is not None
-
     def send_event(self, to: Jid, event: PhoneEvent) -> None:
         """See `PhonePort.send_event`."""
         message = phone_stanzas.event(to, event)

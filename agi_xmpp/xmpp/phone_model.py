@@ -135,10 +135,6 @@ class PhoneHost(Protocol):
 class PhonePort(Protocol):
     """The session's side of the phone protocol. Nothing here waits or raises: without a session it does nothing."""
 
-    @property
-    def has_contacts(self) -> bool:
-        """True if the account can show phone contacts: it is a component (XEP-0114)."""
-
     def send_event(self, to: Jid, event: PhoneEvent) -> None:
         """Tell the clients of a user (bare JID): a headline without a body, which nothing stores."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agi_xmpp.ami.model import AmiInfo, AmiState, Message
-from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, Refused
+from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, NotConnected, Refused
 from agi_xmpp.features.phone import phones as module
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.store import Store
@@ -20,8 +20,10 @@ from agi_xmpp.xmpp.model import Jid, Presence, SessionState, Show
 from agi_xmpp.xmpp.phone_model import ActionType, Contact, ContactState, PhoneAction, PhoneEvent, PhoneHost
 from tests.unit.features.fakes import FakeSession
 from tests.unit.features.phone.fakes import FakeAmi
-from tests.unit.features.phone.house import ANN, BOB, CAROL, person, settings
+from tests.unit.features.phone.house import ANN, BOB, CAROL, USERS, person, settings
 
+#: The users, none of whom wants to be told in chat who calls.
+WITHOUT_NOTES = {jid: {**user, "notes": False} for jid, user in USERS.items()}
 FREE = {"Event": "DeviceStateChange", "Device": "PJSIP/102", "State": "NOT_INUSE"}
 
 
@@ -54,8 +56,6 @@ class Line(FakeAmi):
 
 class Port:
     """The session's side: writes down what it is told."""
-
-    has_contacts = True
 
     def __init__(self) -> None:
         self.events: list[tuple[Jid, PhoneEvent]] = []
@@ -531,3 +531,110 @@ async def test_a_fault_at_one_persons_call_is_none_of_the_others(house, monkeypa
         await house.until(lambda: house.state("carol").on_phone)
     assert house.port.activities == [(CAROL, "On the phone")]
     assert "ValueError" in caplog.text
+
+
+# Records of calls that are over
+
+
+async def _record_house(store: Store, **changes: Any) -> House:
+    house = House(store, **changes)
+    await house.phones.start()
+    await house.connect()
+    return house
+
+
+def _records(house: House) -> list[tuple[str, str, Any]]:
+    """Return to whom, what, and the extras of what was queued with a record."""
+    return [(args[0], args[1], more["extras"]) for _, args, more in house.session.calls if more["extras"].record]
+
+
+MISSED = channel("Hangup", "2", "PJSIP/102", "Ringing", Cause="127")
+GONE = channel("Hangup", "1", "PJSIP/900", "Ring", Cause="127")
+
+
+@pytest.mark.parametrize(("kind", "headline"), [("headline", True), ("chat", False)])
+async def test_a_missed_call_is_told_of_when_the_caller_has_gone(store, kind, headline):
+    house = await _record_house(store, records={"send": "missed", "type": kind}, user=WITHOUT_NOTES)
+    await house.calls(*RINGS, MISSED)
+    assert _records(house) == []
+    await house.calls(GONE)
+    ((to, text, extras),) = _records(house)
+    assert (to, text, extras.headline) == (str(BOB), "Missed call from Zoe, 900", headline)
+    assert (extras.record.sid, extras.record.responder, extras.expects_answer) == ("1", str(BOB), False)
+    assert house.session.calls[-1][2]["max_age"] == 3600
+    assert any(f"gets a record: {text}" in line["text"] for line in await house.watch.after(0, 0.0))
+    await house.phones.stop()
+
+
+async def test_nobody_is_told_of_calls_if_that_is_not_wanted(house):
+    await house.calls(*RINGS, TALKS, ENDS, GONE)
+    assert _records(house) == []
+
+
+async def test_a_note_becomes_the_record(store):
+    house = await _record_house(store, records={"send": "all", "type": "chat"})
+    await house.calls(*RINGS)
+    await house.until(lambda: house.session.calls)
+    await house.calls(TALKS, ENDS)
+    await house.until(lambda: _records(house))
+    ((_, text, extras),) = _records(house)
+    assert (text[:14], extras.replaces) == ("You talked to ", "q1")
+    await house.phones.stop()
+
+
+async def test_with_headlines_the_note_stays_what_it_was(store):
+    house = await _record_house(store, records={"send": "all"})
+    await house.calls(*RINGS, TALKS, ENDS)
+    await house.until(lambda: len(house.session.calls) == 2)
+    texts = [args[1] for _, args, _ in house.session.calls]
+    assert sorted(text[:11] for text in texts) == ["You talked ", "Zoe, 900, c"]
+    await house.phones.stop()
+
+
+async def test_a_withheld_number_stays_withheld(store):
+    house = House(store, records={"send": "all"}, user=WITHOUT_NOTES)
+    house.line.answers["Getvar"] = {"Value": "prohib_not_screened"}
+    await house.phones.start()
+    await house.connect()
+    await house.calls(*RINGS, MISSED, GONE)
+    ((_, text, extras),) = _records(house)
+    assert (text, extras.record.initiator) == ("Missed call from somebody without a number", "")
+    await house.phones.stop()
+
+
+async def test_what_is_not_told_yet_is_told_at_the_end(store):
+    house = await _record_house(store, records={"send": "all"}, user=WITHOUT_NOTES)
+    await house.calls(*RINGS, MISSED)
+    assert _records(house) == []
+    await house.phones.stop()
+    assert len(_records(house)) == 1
+
+
+async def test_a_caller_whose_end_nobody_has_told_us(store):
+    house = await _record_house(store, records={"send": "all"}, user=WITHOUT_NOTES)
+    await house.calls(*RINGS, MISSED)
+    house.phones.ami_disconnected()
+    await house.connect()
+    await house.until(lambda: _records(house))
+    assert len(_records(house)) == 1
+    await house.phones.stop()
+
+
+async def test_asterisk_out_of_sight_is_told_of_too(store):
+    house = await _record_house(store, records={"send": "all"}, user=WITHOUT_NOTES)
+    await house.calls(*RINGS, TALKS)
+    house.phones.ami_disconnected()
+    await house.until(lambda: _records(house))
+    ((_, text, extras),) = _records(house)
+    assert (extras.record.reason, "was lost" in text) == ("general-error", True)
+    await house.phones.stop()
+
+
+async def test_a_queue_that_is_full_is_a_line_in_the_log(store, caplog):
+    house = await _record_house(store, records={"send": "all"}, user=WITHOUT_NOTES)
+    house.session.results["queue_message"] = NotConnected("1000 messages wait already")
+    with caplog.at_level(logging.WARNING, "agi_xmpp.phone"):
+        await house.calls(*RINGS, TALKS, ENDS)
+    assert "bob@x.org is not told of a call that is over: 1000 messages wait already" in caplog.text
+    assert "Zoe" not in caplog.text
+    await house.phones.stop()
