@@ -1024,9 +1024,14 @@ def test_who_asks_for_one_persons_calls_does_not_look_at_all(monkeypatch):
         channel, events = desk.pbx.calls(device, "630")
         for event in (*events, *desk.pbx.up(channel)):
             desk.calls.feed(event)
-    looks = []
+    looks: list[_Live] = []
     shown = _Live.shown
-    monkeypatch.setattr(_Live, "shown", lambda call: looks.append(call) or shown(call))
+
+    def look(call: _Live) -> Call:
+        looks.append(call)
+        return shown(call)
+
+    monkeypatch.setattr(_Live, "shown", look)
     assert desk.calls.is_busy("user7")
     assert [call.owner for call in desk.calls.of("user7")] == ["user7"]
     assert desk.calls.find(desk.calls.of("user7")[0].id, "user7") is not None
