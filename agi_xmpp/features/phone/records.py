@@ -220,7 +220,8 @@ class Records:
         if ended.how is How.FORWARDED:
             return f"Call from {clause} was forwarded{rang}"
         if is_missed(ended, rang=past.rang):
-            return f"Missed call from {who}{rang or ' (your phone was busy)'}"
+            busy = " (your phone was busy)" if ended.how is How.REJECTED else ""
+            return f"Missed call from {who}{rang or busy}"
         return f"You rejected a call from {who}{rang}"
 
 

@@ -9,8 +9,9 @@ import aioxmpp.xml
 import pytest
 
 from agi_xmpp.xmpp import stanzas, tuning
+from agi_xmpp.xmpp.call_record import CallRecord, Reason
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.model import Jid, Show
+from agi_xmpp.xmpp.model import Extras, Jid, Show
 from agi_xmpp.xmpp.stanzas import STAMP_TOLERANCE
 
 OWN = parse("agi@fake.test/pbx")
@@ -120,3 +121,11 @@ def test_why_a_message_came_back(inside: str, condition: str, text: str) -> None
 )
 def test_the_numbers_of_res_jabber(show: str, number: Show) -> None:
     assert stanzas.show(read(f"<presence from='a@b/c'>{show}</presence>", aioxmpp.Presence)) is number
+
+
+@pytest.mark.parametrize(("headline", "kind"), [(False, "chat"), (True, "headline")])
+def test_a_message_with_the_record_of_a_call(headline: bool, kind: str) -> None:
+    record = CallRecord("1.2", "a@x.org", "b@x.org", True, True, Reason.SUCCESS, 7)
+    extras = Extras(record=record, headline=headline)
+    message = stanzas.chat("m1", Jid("b", "x.org"), "You talked", "c-1.2", wants_receipt=False, extras=extras, own=OWN)
+    assert (message.type_.value, message.body.any(), message.call_record.sid) == (kind, "You talked", "1.2")

@@ -11,7 +11,8 @@ import pytest
 from agi_xmpp.ami.calls import Answered, Dialled, Ended, How, Party, Phase, Rang, Restored, Updated
 from agi_xmpp.errors import NotConnected
 from agi_xmpp.features.phone.book.model import Entry
-from agi_xmpp.features.phone.notes import ENDING_AGE, RING_AGE, Notes, caller, duration
+from agi_xmpp.features.phone.notes import ENDING_AGE, PAST, RING_AGE, Notes, caller, duration, taken_by
+from agi_xmpp.xmpp.call_record import CallRecord, Reason
 from tests.unit.features.fakes import FakeSession
 from tests.unit.features.phone.house import ANN, BOB, CAROL, PEOPLE, call, person
 
@@ -236,3 +237,77 @@ def test_who_is_calling(party, entry, text):
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0:00"), (7.9, "0:07"), (754, "12:34"), (3723, "1:02:03")])
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+# Records
+
+RECORD = CallRecord("1", "ann@x.org", "bob@x.org", False, True, Reason.CANCEL, 0)
+MISSED = "Missed call from Ann Smith, 101 (rang 18 s)"
+
+
+async def test_a_record_takes_the_place_of_the_note():
+    stage = Stage()
+    await stage.happens(Rang(call()))
+    stage.notes.call_changed(Ended(call(), How.MISSED))
+    assert stage.notes.conclude(person(BOB), "c-1", MISSED, RECORD)
+    await stage.settled()
+    # One correction: what the note would have said of the end is not said besides.
+    assert stage.said == [RINGS, MISSED]
+    extras = stage.sent[1][2]
+    assert (extras.replaces, extras.record, extras.headline, stage.sent[1][3]) == ("q1", RECORD, False, ENDING_AGE)
+    assert not stage.notes.conclude(person(BOB), "c-1", MISSED, RECORD)
+
+
+async def test_a_record_comes_later_than_the_end():
+    stage = Stage()
+    await stage.happens(Rang(call()), Ended(call(), How.MISSED))
+    assert len(stage.said) == 1
+    assert stage.notes.conclude(person(BOB), "c-1", "Call from Ann, answered by Carol", RECORD)
+    await stage.settled()
+    assert stage.said[-1] == "Call from Ann, answered by Carol"
+
+
+async def test_a_record_while_the_number_is_looked_up():
+    stage = Stage(patient_book=True)
+    await stage.happens(Rang(call()), Ended(call(), How.MISSED))
+    assert stage.notes.conclude(person(BOB), "c-1", MISSED, RECORD)
+    stage.book_answers.set()
+    await stage.settled()
+    assert stage.said == [MISSED]
+    assert (stage.sent[0][2].replaces, stage.sent[0][2].record) == ("", RECORD)
+
+
+async def test_without_a_note_there_is_nothing_to_replace():
+    stage = Stage()
+    assert not stage.notes.conclude(person(BOB), "c-1", MISSED, RECORD)
+    await stage.happens(Rang(call(owner=ANN)), Ended(call(owner=ANN), How.MISSED))
+    assert not stage.notes.conclude(person(ANN), "c-1", MISSED, RECORD)
+    await stage.happens(Rang(call()))
+    assert not stage.notes.conclude(person(BOB), "c-1", MISSED, RECORD)  # not over yet
+    await stage.happens(Ended(call(), How.MISSED))
+    await stage.notes.stop()
+    assert not stage.notes.conclude(person(BOB), "c-1", MISSED, RECORD)
+
+
+@pytest.mark.parametrize(("others", "found"), [(PAST - 1, True), (PAST, False)])
+async def test_how_many_notes_are_remembered(others, found):
+    stage = Stage()
+    for number in range(others + 1):
+        now = call(id=f"c-{number}")
+        stage.notes.call_changed(Rang(now))
+        stage.notes.call_changed(Ended(now, How.MISSED))
+    assert stage.notes.conclude(person(BOB), "c-0", MISSED, RECORD) is found
+    await stage.notes.stop()
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (Ended(call(), How.ELSEWHERE, Party("103", "C"), str(CAROL)), "answered by Carol"),
+        (Ended(call(), How.ELSEWHERE, Party("77", "The\nworkshop")), "answered by The workshop"),
+        (Ended(call(), How.ELSEWHERE, Party("77")), "answered by 77"),
+        (Ended(call(), How.ELSEWHERE), "answered elsewhere"),
+    ],
+)
+def test_who_took_a_call(ended, words):
+    assert taken_by(ended, {str(one.jid): one for one in PEOPLE}) == words

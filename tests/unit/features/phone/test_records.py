@@ -109,6 +109,7 @@ def test_what_is_missed(how: How, rang: bool) -> None:
         (ended(How.MISSED, party=Party()), "Missed call from somebody without a number (rang 18 s)"),
         (ended(How.MISSED, party=Party("+1 555 0100")), "Missed call from +1 555 0100 (rang 18 s)"),
         (ended(How.MISSED, party=Party("1", "A\nB")), "Missed call from A B, 1 (rang 18 s)"),
+        (ended(How.MISSED, rang=False), "Missed call from Ann Smith, 101"),
         (ended(How.REJECTED, 17, rang=False), "Missed call from Ann Smith, 101 (your phone was busy)"),
         (ended(How.REJECTED, 17), "You rejected a call from Ann Smith, 101 (rang 18 s)"),
         (ended(How.FORWARDED), "Call from Ann Smith, 101, was forwarded (rang 18 s)"),
