@@ -159,6 +159,7 @@ def _connect(url: str) -> redis.asyncio.Redis:
     try:
         return Redis.from_url(
             url,
+            protocol=2,  # a Redis before 6 knows no other, and the newer one gives nothing that is needed here
             decode_responses=True,
             encoding_errors="replace",  # a value that somebody else has written is no reason to fail
             socket_timeout=REDIS_TIMEOUT,

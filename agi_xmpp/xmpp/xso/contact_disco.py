@@ -16,7 +16,7 @@ NAMESPACE = "urn:xmpp:contact-disco:0"
 HOP_NAMESPACE = "agi-xmpp:contact-disco"
 
 
-class _Tolerant(xso.XSO):  # type: ignore[misc]
+class _Tolerant(xso.XSO, protect=False):  # type: ignore[call-arg, misc]
     """Taken as it comes: what is wrong with it is told only to who may ask.
 
     Attributes:
