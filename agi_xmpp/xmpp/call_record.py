@@ -23,7 +23,7 @@ class CallRecord:
     """What one person took part in.
 
     Attributes:
-        sid: the same for everybody in the call.
+        sid: the same for everybody in the call, but for those whom a transfer brought together.
         initiator: JID of who called; "" if there is none, or if it is not to be known.
         responder: JID of who was called; likewise.
         answered: the person has talked.

@@ -20,6 +20,7 @@ from agi_xmpp.config import (
     LogSettings,
     PhoneSettings,
     PhoneUser,
+    RecordSettings,
     RoomSettings,
     StateSettings,
     parse,
@@ -91,7 +92,7 @@ def test_links_lead_somewhere(path):
 
 SECTIONS: list[type[BaseModel]] = [
     *(AccountSettings, AgiSettings, AmiSettings, BookSettings, ControlSettings, LogSettings, PhoneSettings, PhoneUser),
-    *(RoomSettings, StateSettings),
+    *(RecordSettings, RoomSettings, StateSettings),
 ]
 
 

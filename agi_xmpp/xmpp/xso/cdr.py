@@ -1,6 +1,6 @@
 """Call records (``urn:xmpp:cdr:0``): who called whom, and how it went.
 
-They come from a talk about a mobile client (docs/developer.md says where it is written down); no XEP has them.
+They come from a talk about a mobile client (docs/developer.md says whose); no XEP has them.
 """
 
 from __future__ import annotations
