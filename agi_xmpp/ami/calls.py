@@ -19,22 +19,45 @@ reference: the pages of the AMI events on docs.asterisk.org.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import replace
 
+from agi_xmpp.ami.changes import (
+    Answered,
+    Call,
+    Change,
+    Dialled,
+    Ended,
+    How,
+    Party,
+    Phase,
+    Rang,
+    Restored,
+    Updated,
+)
+from agi_xmpp.ami.legs import BUSY, EXPECT_TTL, REJECTED, SILENCE, Bridge, Leg, LiveCall, LocalPair, Talk, Winner
 from agi_xmpp.ami.model import Message
 
-#: Seconds after which a picked up click to dial counts as a conversation if nothing is being dialled: it leads to an
-#: announcement, a conference or a voice mailbox.
-SILENCE = 2.0
-
-#: Seconds for which a click to dial is expected to show its channel. Asterisk makes it within the same second, or says
-#: that it cannot; this only frees what an answer that never came would leave behind.
-EXPECT_TTL = 60.0
+__all__ = [
+    "EXPECT_TTL",
+    "PAST",
+    "SILENCE",
+    "Answered",
+    "Call",
+    "Calls",
+    "Change",
+    "Dialled",
+    "Ended",
+    "How",
+    "Party",
+    "Phase",
+    "Rang",
+    "Restored",
+    "Updated",
+    "device_of",
+]
 
 #: So many conversations are remembered, so that a transfer back to the same person gets an id of its own, and a
 #: late event does not start a call anew. Live channels are not limited: Asterisk's own limit is theirs (`maxcalls`),
@@ -47,165 +70,9 @@ _CALLS_US = frozenset({"Ring", "Dialing", "OffHook", "Up"})
 #: What Asterisk runs on channels that it called itself (Dial, Originate, Queue), in the items of action Status.
 _CALLED_BY_US = frozenset({"AppDial", "AppDial2", "AppQueue"})
 
-#: Q.850: user busy, call rejected, and Asterisk's "answered elsewhere".
-_BUSY, _REJECTED, _ELSEWHERE = 17, 21, 26
-#: Q.850: unknown, normal clearing, interworking: what a caller's own hanging up looks like.
-_GAVE_UP = frozenset({0, 16, 127})
-
 #: Extensions that are no number: Asterisk's own (https://docs.asterisk.org, "Special Dialplan Extensions").
 _SPECIAL = frozenset({"a", "e", "failed", "h", "i", "o", "s", "t", "T"})
 _NUMBER = re.compile(r"[0-9+*#][0-9A-Za-z*#+.-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """The other side of a call.
-
-    Attributes:
-        number: "" if unknown or withheld.
-        name: likewise.
-    """
-
-    number: str = ""
-    name: str = ""
-
-    def __bool__(self) -> bool:
-        """True if anything is known."""
-        return bool(self.number or self.name)
-
-
-class Phase(enum.Enum):
-    """How far a call has come."""
-
-    OPENING = "opening"  # the person's own phone is in it, and nothing can be told yet
-    RINGING = "ringing"  # somebody calls the person
-    DIALLING = "dialling"  # the person calls somebody
-    TALKING = "talking"  # the person's phone is answered: they speak, hear music, or leave a message
-    OVER = "over"
-
-
-class How(enum.Enum):
-    """How a call ended for the person."""
-
-    TALKED = "talked"
-    MISSED = "missed"  # it rang, and nobody took it
-    ELSEWHERE = "elsewhere"  # it rang, and somebody else took it; `Ended.by` says who if it is known
-    REJECTED = "rejected"  # the person's phones all refused it
-    FORWARDED = "forwarded"  # it rang, and was sent on to another phone before anybody took it
-    BUSY = "busy"  # the person called, and the other side was busy
-    NO_ANSWER = "no answer"  # the person called, and nobody took it
-    FAILED = "failed"  # the person called, and the call could not be set up
-    UNPICKED = "unpicked"  # a call by click to dial: the person did not pick up their own phone
-    LOST = "lost"  # we lost sight of it (Asterisk restarted, or the connection to it broke)
-
-
-#: DialStatus of what was dialled last, where that alone says how a call ended for the person who dialled.
-_OUTCOMES = {
-    "BUSY": How.BUSY,
-    "NOANSWER": How.NO_ANSWER,
-    "CONGESTION": How.FAILED,
-    "CHANUNAVAIL": How.FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of one person, as it is at one moment.
-
-    Attributes:
-        id: opaque; the same from the first to the last moment, whatever Asterisk does to the channels. Two people in
-            the same conversation have the same one unless a transfer brought them together.
-        owner: whose it is: what the ``owner_of`` of the tracker returned.
-        phase: how far it has come.
-        incoming: True if somebody called the person.
-        clicked: True if it is a call of our own (click to dial): see `Calls.expect`.
-        device: the phone: the one that talks, or the first that rang.
-        party: the other side as it is known now.
-        channel: the person's own channel: the one that talks, or the first one.
-        source: while it rings: the channel of the caller, which can be redirected (never a ``Local/`` one); or "".
-        held: the other side has put the person on hold, or they the other side.
-        began: on the given clock.
-        answered: on the given clock; None while nobody talks.
-        linkedid: Asterisk's, when the call was seen first; of a click to dial its ChannelId.
-        rang: the phone that was called has rung: the person's own if somebody called them, else the other side's.
-    """
-
-    id: str
-    owner: str
-    phase: Phase
-    incoming: bool
-    clicked: bool
-    device: str
-    party: Party
-    channel: str
-    source: str = ""
-    held: bool = False
-    began: float = 0.0
-    answered: float | None = None
-    linkedid: str = ""
-    rang: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rang:
-    """The person's phone begins to ring; once per call, however many phones ring."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Dialled:
-    """The person calls somebody, and the other side has been found; once per call."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The person talks from now on; once per call."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Updated:
-    """Party, device, channel or hold have changed."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """A call that was going on before we looked: nobody is told, but it counts."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The last leg of a call is gone.
-
-    Attributes:
-        call: as it was.
-        how: see `How`.
-        by: for `How.ELSEWHERE`: who took it.
-        owner: for `How.ELSEWHERE`: the owner of the phone that took it, if it is somebody's.
-        cause: Q.850 (``Cause`` of Hangup), 0 if unknown.
-        dial_status: what Dial said last of a phone that did not answer: the person's own if somebody called them, else
-            the other side's; "" if it said nothing.
-        at: when, on the given clock.
-    """
-
-    call: Call
-    how: How
-    by: Party = Party()
-    owner: str = ""
-    cause: int = 0
-    dial_status: str = ""
-    at: float = 0.0
-
-
-Change: TypeAlias = Rang | Dialled | Answered | Updated | Restored | Ended
 
 
 def device_of(channel: str) -> str:
@@ -230,18 +97,18 @@ class Calls:
         self._owner_of = owner_of
         self._clock = clock
         self._now = 0  # counts events: what came after what
-        self._legs: dict[str, _Leg] = {}  # by Uniqueid
-        self._calls: dict[str, dict[str, _Live]] = {}  # by owner and id
-        self._latest: dict[tuple[str, str], _Live] = {}  # by owner and first Linkedid
-        self._clicks: dict[str, _Live] = {}  # by ChannelId: clicks to dial, from before their channel to their end
-        self._talks: dict[str, _Talk] = {}  # by current Linkedid
-        self._bridges: dict[str, _Bridge] = {}  # those that have a leg
-        self._locals: dict[str, _Local] = {}  # by name without ";1" and ";2"
+        self._legs: dict[str, Leg] = {}  # by Uniqueid
+        self._calls: dict[str, dict[str, LiveCall]] = {}  # by owner and id
+        self._latest: dict[tuple[str, str], LiveCall] = {}  # by owner and first Linkedid
+        self._clicks: dict[str, LiveCall] = {}  # by ChannelId: clicks to dial, from before their channel to their end
+        self._talks: dict[str, Talk] = {}  # by current Linkedid
+        self._bridges: dict[str, Bridge] = {}  # those that have a leg
+        self._locals: dict[str, LocalPair] = {}  # by name without ";1" and ";2"
         self._begun: OrderedDict[tuple[str, str], int] = OrderedDict()  # calls of that owner and Linkedid, so far
         self._past_legs: OrderedDict[str, None] = OrderedDict()
         self._buffer: list[Message] | None = None
         self._changes: list[Change] = []
-        self._touched: list[_Live] = []
+        self._touched: list[LiveCall] = []
 
     # What is going on
 
@@ -264,7 +131,7 @@ class Calls:
         """Return True if the person talks: one of their calls has been answered and is not over."""
         return any(call.phase is Phase.TALKING and call.legs for call in self._calls.get(owner, {}).values())
 
-    def _live(self) -> list[_Live]:
+    def _live(self) -> list[LiveCall]:
         return [call for calls in self._calls.values() for call in calls.values()]
 
     # Clicks to dial
@@ -279,7 +146,7 @@ class Calls:
             owner: who dials, with a phone of their own.
             target: whom; shown until Asterisk knows better.
         """
-        call = _Live(f"c-{channel_id}", owner, channel_id, incoming=False, clicked=True, began=self._clock())
+        call = LiveCall(f"c-{channel_id}", owner, channel_id, incoming=False, clicked=True, began=self._clock())
         call.party = target or Party()
         call.target = call.party.number
         self._clicks[channel_id] = call
@@ -372,7 +239,7 @@ class Calls:
                 self._restore(call, items)
         return self._take_changes()
 
-    def _take_over(self, item: Message, known: set[_Live], sizes: Mapping[str, int]) -> None:
+    def _take_over(self, item: Message, known: set[LiveCall], sizes: Mapping[str, int]) -> None:
         """Take over one item of action Status; legs of calls that are not ``known`` make no changes yet."""
         device = device_of(item["Channel"])
         leg = self._leg(item)
@@ -398,7 +265,7 @@ class Calls:
             self._answer(call)
         self._new_connected_line(item)
 
-    def _restore(self, call: _Live, items: Mapping[str, Message]) -> None:
+    def _restore(self, call: LiveCall, items: Mapping[str, Message]) -> None:
         """A call that we did not see begin: when it was answered is not known, so the beginning must do.
 
         Args:
@@ -472,7 +339,7 @@ class Calls:
     def _dial_begin(self, event: Message) -> None:
         caller, place = self._caller(event), _place(event)
         if local := _local(event["DestChannel"]):
-            self._locals.setdefault(local, _Local(caller, place))
+            self._locals.setdefault(local, LocalPair(caller, place))
         self._dials(event)
         leg = self._legs.get(event["DestUniqueid"])
         if leg is None:
@@ -561,7 +428,7 @@ class Calls:
         linkedid = event.get("TargetLinkedid") or event.get("Linkedid") or event["DestLinkedid"]
         talk = self._talks.get(linkedid)
         if talk is not None and not _local(channel):  # the phone behind a Local channel has its own event
-            talk.winner = _Winner(party, self._owner_of(device_of(channel)), caller, self._now)
+            talk.winner = Winner(party, self._owner_of(device_of(channel)), caller, self._now)
 
     def _bridge_enter(self, event: Message) -> None:
         leg = self._leg(event)
@@ -640,7 +507,7 @@ class Calls:
 
     # Legs
 
-    def _leg(self, event: Message) -> _Leg | None:
+    def _leg(self, event: Message) -> Leg | None:
         """Return the leg that an event is about, and take note of its Linkedid."""
         leg = self._legs.get(event.get("Uniqueid", ""))
         linkedid = event.get("Linkedid", "")
@@ -649,13 +516,13 @@ class Calls:
             self._join(leg, linkedid)
         return leg
 
-    def _add_leg(self, event: Message, owner: str, *, outgoing: bool) -> _Leg:
+    def _add_leg(self, event: Message, owner: str, *, outgoing: bool) -> Leg:
         uid, linkedid, channel = event["Uniqueid"], event["Linkedid"], event["Channel"]
         call = self._latest.get((owner, linkedid))
         # Who talks already is called anew: by a transfer back, or by a transfer from one phone of theirs to another.
         if call is None or call.phase is Phase.TALKING:
             call_id = self._new_id(owner, linkedid)
-            call = _Live(call_id, owner, linkedid, incoming=not outgoing, clicked=False, began=self._clock())
+            call = LiveCall(call_id, owner, linkedid, incoming=not outgoing, clicked=False, began=self._clock())
             self._begin(call)
             if outgoing:
                 exten = event.get("Exten", "")
@@ -663,30 +530,30 @@ class Calls:
                 call.party = Party(call.target)
             else:
                 call.party = _party(event, "ConnectedLine")
-        leg = _Leg(uid, channel, device_of(channel), call)
+        leg = Leg(uid, channel, device_of(channel), call)
         call.legs[uid] = self._legs[uid] = leg
         self._join(leg, linkedid)
         return leg
 
-    def _join(self, leg: _Leg, linkedid: str) -> None:
+    def _join(self, leg: Leg, linkedid: str) -> None:
         leg.linkedid = linkedid
-        self._talks.setdefault(linkedid, _Talk()).legs.append(leg)
+        self._talks.setdefault(linkedid, Talk()).legs.append(leg)
 
-    def _part(self, leg: _Leg) -> None:
+    def _part(self, leg: Leg) -> None:
         talk = self._talks[leg.linkedid]
         talk.legs.remove(leg)
         if not talk.legs:
             del self._talks[leg.linkedid]
 
-    def _enter(self, leg: _Leg, uid: str) -> _Bridge:
-        bridge = self._bridges.setdefault(uid, _Bridge())
+    def _enter(self, leg: Leg, uid: str) -> Bridge:
+        bridge = self._bridges.setdefault(uid, Bridge())
         if leg.bridge != uid:
             self._leave(leg)
             bridge.legs.append(leg)
             leg.bridge = uid
         return bridge
 
-    def _leave(self, leg: _Leg) -> None:
+    def _leave(self, leg: Leg) -> None:
         """A leg leaves its bridge: nobody holds it there any more."""
         leg.holds = leg.on_hold = False
         bridge = self._bridges.get(leg.bridge)
@@ -696,12 +563,12 @@ class Calls:
                 del self._bridges[leg.bridge]
         leg.bridge = ""
 
-    def _drop(self, leg: _Leg, cause: int, how: How | None = None) -> None:
+    def _drop(self, leg: Leg, cause: int, how: How | None = None) -> None:
         """A leg is gone; ``how`` says how its call ended, if the leg's own history does not."""
         call = leg.call
         # Busy, of a phone that Dial has stopped calling: that was another one of the group.
-        busy = cause == _BUSY and not leg.stopped
-        call.all_refused &= leg.refused or busy or cause == _REJECTED
+        busy = cause == BUSY and not leg.stopped
+        call.all_refused &= leg.refused or busy or cause == REJECTED
         call.moved |= leg.moved
         if len(call.legs) > 1:
             self._remove(leg)
@@ -714,13 +581,13 @@ class Calls:
             how = call.verdict(cause, taken=winner is not None)
         self._end(call, how, cause, winner if how is How.ELSEWHERE else None)
 
-    def _remove(self, leg: _Leg) -> None:
+    def _remove(self, leg: Leg) -> None:
         self._part(leg)
         self._leave(leg)
         self._forget_leg(leg)
         del leg.call.legs[leg.uid]
 
-    def _forget_leg(self, leg: _Leg) -> None:
+    def _forget_leg(self, leg: Leg) -> None:
         del self._legs[leg.uid]
         self._past_legs[leg.uid] = None
         if len(self._past_legs) > PAST:
@@ -728,7 +595,7 @@ class Calls:
 
     # Calls
 
-    def _dialler(self, event: Message) -> _Live | None:
+    def _dialler(self, event: Message) -> LiveCall | None:
         """Return the call whose channel dials: the person's own, or the Local channel of a click to dial."""
         leg = self._leg(event)
         return leg.call if leg is not None else self._clicks.get(event.get("Uniqueid", ""))
@@ -748,20 +615,20 @@ class Calls:
             times += 1
         return call_id
 
-    def _begin(self, call: _Live) -> None:
+    def _begin(self, call: LiveCall) -> None:
         key = (call.owner, call.linkedid)
         self._calls.setdefault(call.owner, {})[call.id] = self._latest[key] = call
         self._begun[key] = self._begun.pop(key, 0) + 1
         if len(self._begun) > PAST:
             self._begun.popitem(last=False)
 
-    def _answer(self, call: _Live) -> None:
+    def _answer(self, call: LiveCall) -> None:
         if call.phase is Phase.TALKING:
             return
         call.phase, call.answered, call.silent_since = Phase.TALKING, self._clock(), None
         self._tell(call, Answered)
 
-    def _end(self, call: _Live, how: How, cause: int = 0, winner: _Winner | None = None) -> None:
+    def _end(self, call: LiveCall, how: How, cause: int = 0, winner: Winner | None = None) -> None:
         last = call.shown()
         for leg in list(call.legs.values()):
             self._remove(leg)
@@ -780,11 +647,11 @@ class Calls:
 
     # Changes
 
-    def _tell(self, call: _Live, kind: type[Rang | Dialled | Answered | Restored]) -> None:
+    def _tell(self, call: LiveCall, kind: type[Rang | Dialled | Answered | Restored]) -> None:
         call.told = call.shown()
         self._changes.append(kind(call.told))
 
-    def _note(self, call: _Live) -> None:
+    def _note(self, call: LiveCall) -> None:
         """Something about a call may have changed; `_take_changes` tells it where that is so."""
         self._touched.append(call)
 
@@ -818,188 +685,6 @@ _HANDLERS: dict[str, Callable[[Calls, Message], None]] = {
     "Hangup": Calls._hangup,
     "OriginateResponse": Calls._originate_response,
 }
-
-
-@dataclass(eq=False, slots=True)
-class _Leg:
-    """A channel of somebody's device.
-
-    Attributes:
-        caller: the channel that dials it, with Local channels skipped; "" if none does.
-        place: where in the dialplan that channel was when it began to dial.
-        since: event number when it began to ring.
-        refused: its phone was busy, or sent the call away.
-        stopped: what dials it has stopped that.
-        moved: its caller was sent on while it rang.
-        holds: its phone has put the other side on hold.
-        on_hold: the other side has put it on hold.
-    """
-
-    uid: str
-    channel: str
-    device: str
-    call: _Live
-    linkedid: str = ""
-    up: bool = False
-    bridge: str = ""
-    caller: str = ""
-    place: tuple[str, str] = ("", "")
-    since: int = 0
-    refused: bool = False
-    stopped: bool = False
-    moved: bool = False
-    holds: bool = False
-    on_hold: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class _Live:
-    """A call as we work on it.
-
-    Attributes:
-        linkedid: of its first leg when that was seen first; the ChannelId of a click to dial.
-        told: as people were told last; None if they don't know of it.
-        target: the number that was dialled last.
-        dialling: Uniqueids of the channels that ring because of it.
-        dialled: something has been dialled.
-        rang: as `Call.rang`.
-        dial_status: of what was dialled last and did not answer; of a call that came in: of the person's own phone.
-        picked: the phone of a click to dial was picked up.
-        silent_since: since when a picked up click to dial has not been dialling; None while it does, or talks.
-        all_refused, moved: of the legs that are gone.
-    """
-
-    id: str
-    owner: str
-    linkedid: str
-    incoming: bool
-    clicked: bool
-    began: float
-    phase: Phase = Phase.OPENING
-    answered: float | None = None
-    party: Party = field(default_factory=Party)
-    device: str = ""
-    channel: str = ""
-    source: str = ""
-    legs: dict[str, _Leg] = field(default_factory=dict)
-    told: Call | None = None
-    target: str = ""
-    dialling: set[str] = field(default_factory=set)
-    dialled: bool = False
-    rang: bool = False
-    dial_status: str = ""
-    picked: bool = False
-    silent_since: float | None = None
-    all_refused: bool = True
-    moved: bool = False
-
-    def main(self) -> _Leg | None:
-        """Return the leg that talks, or the oldest, which is always the one that dials."""
-        oldest = next(iter(self.legs.values()), None)
-        return next((leg for leg in self.legs.values() if leg.up), oldest) if self.incoming else oldest
-
-    def shown(self) -> Call:
-        """Return it as it is now."""
-        leg = self.main()
-        if leg is not None:
-            self.device, self.channel = leg.device, leg.channel
-        return Call(
-            id=self.id,
-            owner=self.owner,
-            phase=self.phase,
-            incoming=self.incoming,
-            clicked=self.clicked,
-            device=self.device,
-            party=self.party,
-            channel=self.channel,
-            source=self.source if self.phase is Phase.RINGING else "",
-            held=any(leg.up and (leg.holds or leg.on_hold) for leg in self.legs.values()),
-            began=self.began,
-            answered=self.answered,
-            linkedid=self.linkedid,
-            rang=self.rang,
-        )
-
-    def due(self) -> float | None:
-        """Return when time changes something about a click to dial; None if it does not."""
-        if not self.legs:
-            return self.began + EXPECT_TTL
-        return None if self.silent_since is None else self.silent_since + SILENCE
-
-    def verdict(self, cause: int, *, taken: bool) -> How:
-        """Return how it ended, now that its last leg is gone.
-
-        Args:
-            cause: Q.850, of that leg.
-            taken: somebody else took the call while it rang.
-        """
-        if self.answered is not None:
-            return How.TALKED
-        if self.clicked and not self.picked:
-            return How.UNPICKED
-        if self.incoming:
-            if taken or (cause == _ELSEWHERE and not self.all_refused):
-                return How.ELSEWHERE
-            if self.moved:
-                return How.FORWARDED
-            return How.REJECTED if self.all_refused else How.MISSED
-        return self._outcome(cause)
-
-    def _outcome(self, cause: int) -> How:
-        """What the person's own dialling came to; what Dial says is worth more than the cause (a busy tone's is 17)."""
-        if self.dial_status in _OUTCOMES:
-            return _OUTCOMES[self.dial_status]
-        if cause == _BUSY:
-            return How.BUSY
-        # CANCEL: what rang was told to stop, because the person gave up or because the last phone of a group refused.
-        if self.dial_status == "CANCEL" or cause in _GAVE_UP:
-            return How.NO_ANSWER
-        return How.NO_ANSWER if self.dialling else How.FAILED
-
-
-@dataclass(eq=False, slots=True)
-class _Talk:
-    """Legs of several people with the same Linkedid now."""
-
-    legs: list[_Leg] = field(default_factory=list)
-    winner: _Winner | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Winner:
-    """Who took a call.
-
-    Attributes:
-        owner: whose the phone is; "" for nobody's.
-        caller: as `_Leg.caller`; "" if it was picked up.
-        since: event number.
-    """
-
-    party: Party
-    owner: str
-    caller: str
-    since: int
-
-    def beat(self, leg: _Leg) -> bool:
-        """Return True if that leg rang for the same call."""
-        return self.since > leg.since > 0 and (self.caller == leg.caller or not self.caller or not leg.caller)
-
-
-@dataclass(eq=False, slots=True)
-class _Bridge:
-    """A bridge with legs in it; ``size`` counts all its channels."""
-
-    legs: list[_Leg] = field(default_factory=list)
-    size: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class _Local:
-    """A pair of Local channels that is being dialled: who dials, where in the dialplan, and whether it was sent on."""
-
-    caller: str
-    place: tuple[str, str]
-    moved: bool = False
 
 
 def _party(event: Message, prefix: str) -> Party:

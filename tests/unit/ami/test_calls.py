@@ -27,9 +27,9 @@ from agi_xmpp.ami.calls import (
     Rang,
     Restored,
     Updated,
-    _Live,
     device_of,
 )
+from agi_xmpp.ami.legs import LiveCall
 from tests.unit.ami.pbx import Channel, Event, Pbx
 from tests.unit.ami.recordings import read
 from tests.unit.ami.watch import Watch, is_empty
@@ -1024,14 +1024,14 @@ def test_who_asks_for_one_persons_calls_does_not_look_at_all(monkeypatch):
         channel, events = desk.pbx.calls(device, "630")
         for event in (*events, *desk.pbx.up(channel)):
             desk.calls.feed(event)
-    looks: list[_Live] = []
-    shown = _Live.shown
+    looks: list[LiveCall] = []
+    shown = LiveCall.shown
 
-    def look(call: _Live) -> Call:
+    def look(call: LiveCall) -> Call:
         looks.append(call)
         return shown(call)
 
-    monkeypatch.setattr(_Live, "shown", look)
+    monkeypatch.setattr(LiveCall, "shown", look)
     assert desk.calls.is_busy("user7")
     assert [call.owner for call in desk.calls.of("user7")] == ["user7"]
     assert desk.calls.find(desk.calls.of("user7")[0].id, "user7") is not None
