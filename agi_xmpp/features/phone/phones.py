@@ -296,7 +296,7 @@ class Phones:
         """Tell people of calls that are over. Nothing here waits."""
         as_chat = self._settings.records.type == "chat"
         for told in all_told:
-            self._watch.add(str(told.person.jid), f"gets a record: {told.text} ({told.call_id})")
+            self._watch.add(str(told.person.jid), f"gets a record: {told.record.reason} ({told.call_id})")
             # One message for a call: what has a note gets the record in its place.
             if as_chat and self._notes.conclude(told.person, told.call_id, told.text, told.record):
                 continue
