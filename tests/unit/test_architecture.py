@@ -57,6 +57,7 @@ def test_the_rooms_do_not_know_each_other(path):
         "xmpp/model.py",
         "features/menu.py",
         "features/desk.py",
+        "features/phone/records.py",
     ],
 )
 def test_the_middle_is_pure(pure):
