@@ -104,7 +104,8 @@ class Finder:
         later = {address for address in missing if address.uri not in cached}
         yield {uri: known.get(wanted[uri], ()) if uri in wanted else () for uri in uris if wanted.get(uri) not in later}
         if later:
-            asked, _failed = await self._ask_peers([address.uri for address in missing if address in later])
+            # Two ways to write a number are one question.
+            asked, _failed = await self._ask_peers(list(dict.fromkeys(one.uri for one in missing if one in later)))
             yield {uri: asked.get(address.uri, ()) for uri, address in wanted.items() if address in later}
 
     # For the dialplan
