@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from signal import Signals
 from typing import Any, Literal
@@ -149,6 +150,27 @@ class Service(Program):
         self.signal(Signals.SIGHUP)
         ends = ("reload: done", "the old configuration stays in force", "reload failed half-way")
         await self.log_says(lambda line: any(end in line for end in ends), since=since)
+
+    def write(self) -> None:
+        """Write the configuration anew, for other commands; a service that runs is not told of it."""
+        self._write()
+
+    @contextlib.asynccontextmanager
+    async def watching(self, *arguments: str) -> AsyncIterator[asyncio.StreamReader]:
+        """Run ``agi-xmpp watch`` with these arguments, and give what it prints as it prints it."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agi_xmpp", "watch", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**self._environment(), "AGI_XMPP_CONFIG": str(self.config_file)},
+        )
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
 
     async def command(self, *arguments: str, stdin: str = "", timeout: float = 30.0) -> tuple[int, str]:
         """Run another command of the command line on the same configuration.

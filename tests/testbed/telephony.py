@@ -145,6 +145,7 @@ class Exchange(Asterisk):
 
     Attributes:
         phone_user, phone_secret: of a manager user with the rights that agi-xmpp needs, and no others.
+        lesser_user: with the same secret, and without the right to see and to forward calls.
     """
 
     def __init__(self, rootfs: Rootfs) -> None:
@@ -155,6 +156,7 @@ class Exchange(Asterisk):
         )
         super().__init__(rootfs, modules=_MODULES, pjsip=_TRANSPORT + "".join(endpoints), files=_FILES)
         self.phone_user = "xmppphone"
+        self.lesser_user = "xmpplesser"
         self.phone_secret = secrets.token_hex(16)
 
     def _configuration(self) -> dict[str, str]:
@@ -163,13 +165,15 @@ class Exchange(Asterisk):
             f"exten => {devices[0]},hint,{'&'.join(f'PJSIP/{device}' for device in devices)},CustomPresence:{person}\n"
             for person, devices in PEOPLE.items()
         )
-        files["manager.conf"] += f"""
-[{self.phone_user}]
+        rights = {self.phone_user: "call,originate,agent,reporting", self.lesser_user: "originate,agent,reporting"}
+        for user, write in rights.items():
+            files["manager.conf"] += f"""
+[{user}]
 secret = {self.phone_secret}
 deny = 0.0.0.0/0.0.0.0
 permit = 127.0.0.1/255.255.255.255
 read = call,agent,user
-write = call,originate,agent,reporting
+write = {write}
 """
         return files
 

@@ -95,7 +95,9 @@ async def check_phones(
     services: Callable[[str], Awaitable[Sequence[Service]]],
     say: Callable[[str], None],
 ) -> bool:
-    """Ask the servers of the users whether they list us, and say what is missing. Returns True if all is well.
+    """Ask the servers of the users whether they list us, and say what is missing. Returns False if one cannot be asked.
+
+    Not to be listed is no failure: clients other than Spark need it not, and ejabberd cannot do it.
 
     Args:
         settings: ``[phone]``.
@@ -108,11 +110,11 @@ async def check_phones(
     ours = Jid("", address.domain) if account.is_component else address
     well = True
     if not account.is_component and not address.resource:
+        ours = Jid(address.local, address.domain, "asterisk")
         say(
-            f"phones: account {settings.account} needs a resource in its jid, such as {address}/asterisk:"
-            " clients are told the whole address"
+            f"phones: note: account {settings.account} needs a resource in its jid, such as {ours}:"
+            " Spark is told the whole address"
         )
-        well = False
     domains = sorted({person.jid.domain for person in people})
     for domain in domains[:DOMAINS]:
         try:
@@ -124,14 +126,19 @@ async def check_phones(
         if ours in listed:
             say(f"phones: {domain} lists {ours} as {NAME}: Spark finds it")
         elif listed:
-            say(f"phones: note: {domain} lists {', '.join(map(str, listed))} as {NAME}, and not {ours}")
-            well = False
+            others = ", ".join(map(str, listed))
+            say(f"phones: note: {domain} lists {others} as {NAME}, which Spark will take, and not {ours}.")
+            _advise(ours, domain, say)
         else:
-            say(f"phones: note: {domain} lists no service named {NAME}: Spark will show no phone. What to write there:")
-            for line in advice(ours, domain):
-                say(f"  {line}")
-            well = False
+            say(f"phones: note: {domain} lists no service named {NAME}: Spark will show no phone.")
+            _advise(ours, domain, say)
     return well
+
+
+def _advise(ours: Jid, domain: str, say: Callable[[str], None]) -> None:
+    say("  What to write into the configuration of the XMPP server:")
+    for line in advice(ours, domain):
+        say(f"  {line}")
 
 
 def advice(ours: Jid, domain: str) -> list[str]:
@@ -141,15 +148,16 @@ def advice(ours: Jid, domain: str) -> list[str]:
         ours: the address that it shall list.
         domain: the server's.
     """
+    under_host = [f'Prosody, below VirtualHost "{domain}":', f'    disco_items = {{ {{ "{ours}", "{NAME}" }} }}']
     if ours.local:
         return [
-            f'Prosody, below VirtualHost "{domain}":',
-            f'    disco_items = {{ {{ "{ours}", "{NAME}" }} }}',
+            *under_host,
             "ejabberd, Openfire: they cannot list an account by a name; use a component (docs/phone.md)",
         ]
+    # Prosody lists a component by itself where it is a subdomain of the users' domain.
+    is_below = ours.domain.endswith(f".{domain}")
     return [
-        f'Prosody, below Component "{ours}":',
-        f'    name = "{NAME}"',
+        *([f'Prosody, below Component "{ours}":', f'    name = "{NAME}"'] if is_below else under_host),
         "Openfire: it takes the name from us when the component connects: restart agi-xmpp",
         "ejabberd: it lists components without a name, so Spark cannot find us; everything else works",
     ]

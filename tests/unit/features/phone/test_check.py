@@ -148,7 +148,8 @@ async def test_a_server_that_lists_us(account, address):
 async def test_a_server_that_does_not_is_told_what_to_write(account, line, name):
     address = Jid("", "phone.x.org") if account is COMPONENT else Jid("bot", "x.org", "asterisk")
     well, lines, _asked = await report(account, Service(address, name))
-    assert not well
+    assert well
+    assert "phones: note: x.org lists no service named phone: Spark will show no phone." in lines
     assert line in lines
     assert any("ejabberd" in text for text in lines)
     assert any("Openfire" in text for text in lines)
@@ -156,14 +157,25 @@ async def test_a_server_that_does_not_is_told_what_to_write(account, line, name)
 
 async def test_another_service_of_that_name():
     well, lines, _asked = await report(COMPONENT, Service(Jid("", "other.x.org"), "phone"))
-    assert not well
-    assert lines == ["phones: note: x.org lists other.x.org as phone, and not phone.x.org"]
+    assert well
+    assert lines[0] == "phones: note: x.org lists other.x.org as phone, which Spark will take, and not phone.x.org."
+    assert '      name = "phone"' in lines
+
+
+async def test_users_of_another_domain_of_the_server():
+    users = {"a@y.org": {"devices": ["PJSIP/1"]}}
+    _well, lines, _asked = await report(COMPONENT, user=users)
+    assert lines[2:4] == [
+        '  Prosody, below VirtualHost "y.org":',
+        '      disco_items = { { "phone.x.org", "phone" } }',
+    ]
 
 
 async def test_a_login_without_a_resource():
     well, lines, _asked = await report(AccountSettings(jid="bot@x.org", password=SecretStr("s")))
-    assert not well
+    assert well
     assert "needs a resource in its jid, such as bot@x.org/asterisk" in lines[0]
+    assert '      disco_items = { { "bot@x.org/asterisk", "phone" } }' in lines
 
 
 async def test_a_server_that_cannot_be_asked():
