@@ -38,10 +38,12 @@ VOICE_EXTENSION = "voice-v1"
 #: Hash functions of XEP-0300 that we check: the attribute comes from the network, and MD5 proves nothing.
 _HASHES = {"sha-1": "sha1", "sha-224": "sha224", "sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 
+XML = "http://www.w3.org/XML/1998/namespace"
+
 #: Hashes that are remembered: a few hundred versions of clients are about.
 VERSIONS = 1000
 
-#: Clients without a hash, or with a wrong one, that are remembered, and for how many seconds until they are asked again.
+#: Clients without a hash, or with a wrong one, that are remembered, and for how many seconds.
 CLIENTS = 1000
 CLIENT_TIME = 60.0
 
@@ -123,6 +125,7 @@ class CapsReader:
 
 def _is_proved(info: Any, caps: Caps) -> bool:
     """Return True if the hash of an answer is the one of the presence (XEP-0115 section 5.4)."""
+    _forget_inherited_languages(info)
     try:
         return bool(caps115.hash_query(info, _HASHES[caps.hash]) == caps.version)
     except (
@@ -131,3 +134,14 @@ def _is_proved(info: Any, caps: Caps) -> bool:
         AttributeError,
     ):  # an ill-formed answer: two identities alike, a field without a name
         return False
+
+
+def _forget_inherited_languages(info: Any) -> None:
+    """Take away the languages that no identity states itself.
+
+    Prosody writes the stream's language on each IQ, the library passes it on to what is inside, and hashes it, too.
+    """
+    starts = [event for event in info.captured_events or () if event[0] == "start" and event[2] == "identity"]
+    for identity, (_, _, _, attributes) in zip(info.identities, starts, strict=False):
+        if (XML, "lang") not in attributes:
+            identity.lang = None

@@ -268,6 +268,23 @@ class Buddy:
         # The server sends our presence to us too (RFC 6121 section 4.2.2), with what stood in the stanza.
         await self.sees(lambda seen: seen.sender == self.full_jid and mark in seen.xml)
 
+    async def offer(self, *features: str) -> None:
+        """Say in our presence, by a hash (XEP-0115), that our client can do these things; the server has it then."""
+        self._client.register_plugin("xep_0115")
+        for feature in features:
+            await self._client.plugin["xep_0030"].add_feature(feature)
+        await self._client.plugin["xep_0115"].update_caps(broadcast=False)
+        await self.be()
+
+    async def info(self, of: str, node: str = "") -> str:
+        """Return the XML of what somebody says of themselves (XEP-0030)."""
+        return str(await self._client.plugin["xep_0030"].get_info(of, node=node, timeout=10))
+
+    async def claim(self, node: str, *features: str) -> None:
+        """Answer a request for the features of a node by these, whether that is true or not."""
+        for feature in features:
+            await self._client.plugin["xep_0030"].add_feature(feature, node=node)
+
     def show(self, show: str, status: str, priority: int) -> None:
         """Change our presence without waiting for it."""
         self._client.send_presence(pshow=show or None, pstatus=status or None, ppriority=priority)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import io
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +13,7 @@ import aioxmpp
 import aioxmpp.disco.xso
 import aioxmpp.errors
 import aioxmpp.forms.xso
+import aioxmpp.xml
 import pytest
 from aioxmpp.entitycaps.caps115 import hash_query
 
@@ -122,6 +126,21 @@ async def test_an_answer_that_no_hash_fits(world: World) -> None:
     for number, broken in enumerate((twice, nameless)):
         world.answers = {str(BOB): broken}
         assert await world.voice(Caps("sha-1", "urn:client", f"v{number}")) is None
+
+
+@pytest.mark.parametrize(
+    ("attribute", "hashed"),
+    [("", "client/pc//<"), ("xml:lang='en'", "client/pc/en/<"), ("xml:lang='de'", "client/pc/de/<")],
+)
+async def test_the_language_of_the_stanza_is_not_hashed(world: World, attribute: str, hashed: str) -> None:
+    """Prosody sends an answer on like this."""
+    query = f"<query xmlns='http://jabber.org/protocol/disco#info'><identity category='client' type='pc' {attribute}/>"
+    query += f"<feature var='{AUDIO}'/></query>"
+    iq = f"<iq xmlns='jabber:client' type='result' from='{BOB}' id='i' xml:lang='en'>{query}</iq>"
+    answer = aioxmpp.xml.read_single_xso(io.BytesIO(iq.encode()), aioxmpp.IQ)
+    world.answers = {str(BOB): answer.payload}
+    digest = hashlib.sha1(f"{hashed}{AUDIO}<".encode()).digest()
+    assert await world.voice(Caps("sha-1", "urn:client", base64.b64encode(digest).decode())) is True
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "shake_128", "sha-1 ", "nonsense"])
