@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.spark import NAMESPACE
+from tests.testbed.client import Buddy
 from tests.testbed.office import Mode, Office, open_office
 from tests.testbed.phone import Phone
 from tests.testbed.proxy import Proxy
@@ -54,7 +55,14 @@ class Post:
     def _take(self, name: str, stanza: ET.Element) -> None:
         if stanza.find(CDR) is not None:
             self.stanzas[name].append(stanza)
-            self._came.set()
+        self._came.set()
+
+    async def rings(self, name: str) -> None:
+        """Wait until somebody has been told that their phone rings: by then Asterisk has said whose call it is."""
+        async with asyncio.timeout(10):
+            while "RING" not in [event.type for event in self.office[name].events]:
+                self._came.clear()
+                await self._came.wait()
 
     def texts(self, name: str) -> list[str]:
         """Return what somebody has read so far."""
@@ -117,7 +125,7 @@ class TestOneCall:
         post = Post(office)
         alice, _bob = await office.phones("101", "102")
         await alice.call("102")
-        await office.until(alice="dialling", bob="ringing")
+        await post.rings("bob")
         await alice.hangup()
         await post.counts(alice=1, bob=1)
         (stanza,) = post.stanzas["bob"]
@@ -144,6 +152,7 @@ class TestOneCall:
         alice, bob = await office.phones("101", "102")
         await alice.call("102")
         await bob.rings()
+        await post.rings("bob")
         await alice.hangup()
         await post.counts(alice=1, bob=1)
         (text,) = post.texts("bob")
@@ -169,6 +178,7 @@ class TestOneCall:
         post = Post(office)
         alice, bob = await office.phones("101", "102")
         await alice.call("102")
+        await post.rings("bob")
         await bob.reject()
         await post.counts(alice=1, bob=1)
         assert post.texts("alice") == ["Call to Bob, 102: busy"]
@@ -198,6 +208,7 @@ class TestOneCall:
         alice, bob = await office.phones("101", "102")
         await alice.call("681")
         await bob.rings()
+        await post.rings("bob")
         await alice.hangup()
         await post.counts(alice=1, bob=1)
         assert post.texts("bob")[0].startswith("Missed call from somebody without a number (rang ")
@@ -212,6 +223,7 @@ class TestOneCall:
         alice, bob = await office.phones("101", "102")
         await alice.call("680")
         await bob.rings()
+        await post.rings("bob")
         await alice.hangup()
         await post.counts(alice=1, bob=1)
         assert post.record("bob")["initiator"] == "+49301234567@pbx.example.org"
@@ -224,6 +236,7 @@ class TestSeveralPhones:
         alice, bob, carol = await office.phones("101", "102", "103")
         await alice.call("610")
         await bob.rings()
+        await post.rings("bob")
         await carol.answer()
         await bob.idle()
         await office.until(alice="talking", carol="talking")
@@ -252,6 +265,7 @@ class TestSeveralPhones:
         alice, bob, carol = await office.phones("101", "102", "103")
         await alice.call("620")
         await carol.rings()
+        await post.rings("carol")
         await bob.answer()
         await carol.idle()
         await office.until(alice="talking", bob="talking")
@@ -267,6 +281,7 @@ class TestSeveralPhones:
         await bob.reject()
         await bob.reject()  # the queue calls again after a second
         await bob.rings()
+        await post.rings("bob")
         await alice.hangup()
         await bob.idle()
         await post.counts(alice=1, bob=1)
@@ -289,7 +304,7 @@ class TestSeveralPhones:
         post = Post(office)
         alice, bob, carol = await office.phones("101", "102", "103")
         await alice.call("661")  # Bob, and after a second Carol
-        await bob.rings()
+        await post.rings("bob")
         await bob.idle()
         await carol.rings()
         assert post.texts("bob") == []
@@ -410,6 +425,7 @@ class TestSettings:
             await office.until()
             await alice.call("102")
             await bob.rings()
+            await post.rings("bob")
             await alice.hangup()
             await post.counts(bob=1)
             assert post.texts("bob")[0].startswith("Missed call")
@@ -427,8 +443,7 @@ class TestSettings:
             alice, bob = await office.phones("101", "102")
             await alice.call("102")
             await bob.rings()
-            await office.until(alice="dialling", bob="ringing")
-            await office.arrived()
+            await post.rings("bob")
             await alice.hangup()
             await post.counts(alice=1, bob=1)
             assert post.stanzas["alice"][0].get("type") == "chat"
@@ -453,6 +468,23 @@ class TestSettings:
             await bob.hangup()
             await post.counts(alice=1)
             assert "responder" not in post.record("alice")  # Bob is nobody here, and numbers have no address
+
+
+async def test_who_is_offline(exchange: Exchange, server_and_mode: tuple[XmppServer, Mode], tmp_path: Path) -> None:
+    server, mode = server_and_mode
+    records = {"send": "missed", "type": "chat"}
+    async with open_office(exchange, server, mode, tmp_path, phone={"records": records}) as office:
+        login = office["bob"].login
+        await office["bob"].buddy.disconnect()
+        alice, bob = await office.phones("101", "102")
+        await alice.call("102")
+        await bob.rings()
+        await alice.hangup()
+        await office.until()
+        async with Buddy.online(server, login.jid, login.password) as back:
+            record = await back.hears(lambda message: "urn:xmpp:cdr:0" in message.xml)
+            assert record.body.startswith("Missed call from ")
+            assert record.delayed
 
 
 class TestBreaks:
