@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ class Records:
         self._end(key, call.id)
         self._open[key] = _Past.of(change, self._open.get(key))
         waits = change.how in (How.MISSED, How.REJECTED) and call.source and call.source not in self._gone
-        return [] if waits and not self._is_taken(key) else self._tell([key])
+        return [] if waits and not self._note_taker(key) else self._tell([key])
 
     def ami_event(self, event: Message, now: float) -> list[Told]:
         """Take an event of Asterisk's, after the calls have taken it.
@@ -130,7 +130,7 @@ class Records:
             if not device.startswith("Local/"):
                 linkedid, owner = event.get("Linkedid") or event["DestLinkedid"], self._people.by_device(device)
                 _remember(self._taken, linkedid, (now, _callee(event), str(owner.jid) if owner else ""))
-                return self._tell([key for key in self._idle() if key[1] == linkedid and self._is_taken(key)])
+                return self._tell([key for key in self._idle() if key[1] == linkedid and self._note_taker(key)])
         return []
 
     def alive(self, channels: Collection[str]) -> list[Told]:
@@ -158,8 +158,8 @@ class Records:
     def _source(self, key: _Key) -> str:
         return self._open[key].ended.call.source
 
-    def _is_taken(self, key: _Key) -> bool:
-        """If somebody else took a call after the person's phone had stopped ringing, say so in its end."""
+    def _note_taker(self, key: _Key) -> bool:
+        """Return True if somebody else took the call after the person's phone had stopped ringing; its end says so."""
         owner, linkedid = key
         past = self._open[key]
         at, by, taker = self._taken.get(linkedid, (-1.0, Party(), ""))
@@ -172,13 +172,13 @@ class Records:
 
     def _tell(self, keys: Iterable[_Key]) -> list[Told]:
         """Close calls."""
-        return [told for key in keys for told in self._told(self._open.pop(key))]
+        return [told for key in keys if (told := self._told(self._open.pop(key)))]
 
-    def _told(self, past: _Past) -> Iterator[Told]:
+    def _told(self, past: _Past) -> Told | None:
         ended, call = past.ended, past.ended.call
         person = self._by_owner.get(call.owner)
         if person is None or (self._settings.send == "missed" and not is_missed(ended, rang=past.rang)):
-            return
+            return None
         own, other = str(person.jid), self._address(call.party)
         record = CallRecord(
             sid=past.first.linkedid,
@@ -189,7 +189,7 @@ class Records:
             reason=reason(ended),
             duration=0 if call.answered is None else round(ended.at - call.answered),
         )
-        yield Told(person, call.id, record, self._text(past))
+        return Told(person, call.id, record, self._text(past))
 
     def _address(self, party: Party) -> str:
         """Return the JID of the other side: a person's, or one made of the number; "" if there is none."""
