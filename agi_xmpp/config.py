@@ -225,6 +225,8 @@ class AccountSettings(_PasswordSource):
         queue_limit: messages that wait for a session at the most.
         upload: address of the upload service (XEP-0363); without it the server is asked for one.
         room_limit: rooms that the account is in at once; servers have a limit, too (ejabberd: 100).
+        stop_notice: one line that the buddies, and the people of a phone service on this account, are told as a
+            headline when the service stops; "" tells nobody anything.
         room: rooms by their address.
     """
 
@@ -264,6 +266,7 @@ class AccountSettings(_PasswordSource):
     queue_limit: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     upload: Host | None = None
     room_limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+    stop_notice: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     room: dict[str, RoomSettings] = {}
 
     @property

@@ -118,6 +118,7 @@ class Service:
         """Let calls end, send what is queued, log out."""
         log.info("stopping; %d calls are served", self._agi.stats.open)
         await self._agi.stop()
+        await self._say_goodbye()
         self._dispatcher.ends.stop()
         await self._stop_contacts()
         await self._stop_phones()
@@ -129,6 +130,15 @@ class Service:
         if self._store is not None:
             self._store.close()
         log.info("stopped")
+
+    async def _say_goodbye(self) -> None:
+        """Tell people that the service stops, where ``stop_notice`` says so."""
+        goodbyes = (
+            notice.say_goodbye(self.accounts[name], notice.circle(self.settings, name), account.stop_notice)
+            for name, account in self.settings.account.items()
+            if account.stop_notice
+        )
+        await asyncio.gather(*goodbyes)
 
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, stop. SIGHUP reloads the configuration."""
@@ -317,7 +327,8 @@ class Service:
             "started": self._started,
             "config": str(self.path),
             "agi": {"listen": self._listening, **dataclasses.asdict(self._agi.stats)},
-            "accounts": [_plain(session.info()) for session in self.accounts],
+            # In the order of the file: a reload puts changed accounts behind the others.
+            "accounts": [_plain(self.accounts[name].info()) for name in self.settings.account],
             "ami": _plain(self._ami.info()) if self._ami else None,
             "phone": self._phones.status() if self._phones else None,
         }

@@ -7,13 +7,17 @@ the maintenance of last week among today's messages.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agi_xmpp.config import Settings
 from agi_xmpp.errors import BadText, ConfigError, NotConfirmed, NotConnected, UnknownAccount, UsageError, XmppError
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.model import Session
+from agi_xmpp.xmpp.model import Session, SessionState
+
+log = logging.getLogger("agi_xmpp.notice")
 
 #: Notices a second: servers slow down or throw out whoever sends faster (ejabberd's shaper lets 3 KB a second pass),
 #: and then the messages of calls would have to wait as well.
@@ -27,6 +31,10 @@ SUBJECT_LENGTH = 200
 
 #: People told at once: with more it takes longer than ten minutes, and the server's own announcements do it better.
 MAX_PEOPLE = 12_000
+
+
+#: Seconds that the service's stop may be held up by telling people of it.
+GOODBYE_TIME = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,36 @@ def check_subject(subject: str) -> str:
     if len(subject) > SUBJECT_LENGTH:
         raise BadText(f"the subject has {len(subject)} characters; at most {SUBJECT_LENGTH} are allowed")
     return subject
+
+
+def circle(settings: Settings, account: str) -> list[str]:
+    """Return who has to do with an account: its buddies, and everybody in the user map if it serves the phones."""
+    people = list(settings.account[account].buddies)
+    if settings.phone is not None and settings.phone.account.casefold() == account.casefold():
+        people += settings.phone.user
+    return list(dict.fromkeys(str(parse(person).bare) for person in people))
+
+
+async def say_goodbye(session: Session, people: Sequence[str], text: str) -> None:
+    """Tell people that the service stops: as many as it can in `GOODBYE_TIME` seconds. The log has how many not.
+
+    Without a connection nobody is waited for: there may be none for hours.
+    """
+    if session.info().state is not SessionState.ONLINE:
+        return
+    told = 0
+
+    async def count(_seconds: float) -> None:  # no pause between: each waits for the server as it is
+        nonlocal told
+        told += 1
+
+    reason = f"{GOODBYE_TIME:g} s are over"
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE_TIME):
+            report = await tell(session, people, text, text, timeout=GOODBYE_TIME, pause=count)
+            reason = report.stopped
+    if told < len(people):
+        log.warning("account %s: stop_notice: %d were not told: %s", session.account, len(people) - told, reason)
 
 
 async def tell(

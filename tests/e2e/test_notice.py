@@ -70,6 +70,25 @@ async def test_buddies_and_users_are_told_once_each(service: Service, accounts: 
         await client.hears_nothing_until("two")
 
 
+async def test_a_stop_is_told_where_it_is_wanted(service: Service, accounts: Accounts) -> None:
+    bob = await accounts("bob")
+    settings = {"stop_notice": "The telephones are away until 8 h."}
+    pbx = service.accounts["pbx"]
+    async with Buddy.online(accounts.server, bob.jid, bob.password) as client:
+        for account in (dataclasses.replace(pbx, buddies=(bob.jid,), settings=settings), pbx):
+            service.accounts["pbx"] = account
+            await service.reload()
+            await service.online()
+        assert not [heard for heard in client.heard if heard.body]  # a reload is no stop
+        service.accounts["pbx"] = dataclasses.replace(pbx, buddies=(bob.jid,), settings=settings)
+        await service.reload()
+        await service.online()
+        await service.stop()
+        heard = await client.hears()
+        assert (heard.type, heard.subject, heard.body) == ("headline", *[settings["stop_notice"]] * 2)
+        await service.start()
+
+
 async def test_without_the_service_it_logs_in(service: Service, accounts: Accounts) -> None:
     bob = await accounts("bob")
     async with Buddy.online(accounts.server, bob.jid, bob.password) as client:

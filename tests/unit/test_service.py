@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -35,6 +36,9 @@ class Session(FakeSession):
     def __init__(self, account, settings, log):
         super().__init__()
         self.account, self.settings, self.log = account, settings, log
+
+    def info(self):
+        return dataclasses.replace(super().info(), account=self.account)
 
     async def start(self):
         self.log.append(("start", self.account, self.settings.status))
@@ -180,6 +184,30 @@ async def test_the_control_socket_tells_the_state_and_sends(made):
     request = {"do": "send", "account": "PBX", "to": "bob@x.org", "text": "hi", "receipt": True, "timeout": 3}
     assert await asyncio.to_thread(ask, path, request) == {"id": "m1"}
     assert [name for name, _, _ in service.accounts["pbx"].calls] == ["send_message", "delivered"]
+    await service.stop()
+
+
+@pytest.mark.parametrize(("text", "told"), [("Back at 8.", 1), ("", 0)])
+async def test_a_stop_may_be_told(made, text, told):
+    make, _, _ = made
+    service = make()
+    account = {**ACCOUNT, "buddies": ["bob@x.org"], "stop_notice": text}
+    service.settings = parse({"account": {"pbx": account}}, "test")
+    await service.start()
+    session = service.accounts["pbx"]
+    await service.stop()
+    assert [args for _, args, _ in session.calls] == [("bob@x.org", text, text)] * told
+
+
+async def test_the_status_has_the_accounts_in_the_order_of_the_file(made):
+    make, _, write = made
+    service = make()
+    await service.start()
+    more = '[account.more]\njid = "b@example.org"\npassword = "s3cr3t-word"\n'
+    for status in ("new", "newer"):  # the second time, only the first account is another one
+        write(TEXT.format("pbx", "a@example.org", status) + more)
+        await service.reload()
+        assert [account["account"] for account in (await service._status({}))["accounts"]] == ["pbx", "more"]
     await service.stop()
 
 

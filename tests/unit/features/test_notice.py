@@ -18,8 +18,19 @@ from agi_xmpp.errors import (
     UsageError,
 )
 from agi_xmpp.features import notice
-from agi_xmpp.features.notice import RATE, SUBJECT_LENGTH, Report, account_of, addressees, check_subject, tell
-from tests.unit.features.fakes import FakeSession
+from agi_xmpp.features.notice import (
+    RATE,
+    SUBJECT_LENGTH,
+    Report,
+    account_of,
+    addressees,
+    check_subject,
+    circle,
+    say_goodbye,
+    tell,
+)
+from agi_xmpp.xmpp.model import SessionState
+from tests.unit.features.fakes import FOREVER, FakeSession
 
 ACCOUNT: dict[str, Any] = {"jid": "a@x.org", "password": "s3cr3t-word", "buddies": ["bob@x.org", "carol@x.org"]}
 PHONE = {
@@ -144,6 +155,39 @@ class TestTell:
     async def test_what_cannot_be_sent_is_an_error(self):
         with pytest.raises(BadText, match="U\\+0001"):
             await self.tell(FakeSession(send_headline=BadText("U+0001")), "ann@x.org")
+
+
+class TestGoodbye:
+    async def test_everybody_is_told_without_a_pause(self, monkeypatch):
+        monkeypatch.setattr(notice, "RATE", 0.001)
+        session = FakeSession()
+        await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        assert [args for _, args, _ in session.calls] == [
+            (person, "Back at 8.", "Back at 8.") for person in ("bob@x.org", "ann@x.org")
+        ]
+
+    async def test_without_a_connection_nobody_is_waited_for(self):
+        session = FakeSession()
+        session.state = SessionState.WAITING
+        await say_goodbye(session, ["bob@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        assert session.calls == []
+
+    async def test_the_time_is_limited(self, monkeypatch, caplog):
+        monkeypatch.setattr(notice, "GOODBYE_TIME", 0.01)
+        await say_goodbye(FakeSession(send_headline=FOREVER), ["bob@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        assert "account pbx: stop_notice: 1 were not told: 0.01 s are over" in caplog.text
+
+    async def test_a_connection_that_breaks_ends_it(self, caplog):
+        session = FakeSession(send_headline=NotConnected("away"))
+        await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        assert "stop_notice: 2 were not told: away" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("account", "people"),
+        [("us", ["bob@x.org", "carol@x.org", "ann@x.org"]), ("eu", ["bob@x.org", "carol@x.org"])],
+    )
+    def test_to_whom(self, account, people):
+        assert circle(settings("eu", "us", phone=True), account) == people
 
 
 def test_parts_add_up():
