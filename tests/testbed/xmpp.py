@@ -280,6 +280,10 @@ c2s_stanza_size_limit = {options.max_stanza}
 smacks_hibernation_time = {options.resume}
 ssl = {{ key = "{here}/tls.key", certificate = "{here}/tls.crt" }}
 c2s_direct_tls_ssl = ssl
+http_ports = {{ }}
+https_ports = {_lua_list([str(self.https_port)] if options.upload else [])}
+https_interfaces = {{ "127.0.0.1" }}
+https_ssl = ssl
 VirtualHost "{self.domain}"
     disco_items = {items}
 VirtualHost "{self.impostor_domain}"
@@ -287,16 +291,12 @@ Component "{self.muc_domain}" "muc"
 Component "{self.component_domain}"
     component_secret = "{self.component_secret}"
     name = "phone"
-{self._upload(here) if options.upload else ""}
+{self._upload() if options.upload else ""}
 """,
         )
 
-    def _upload(self, here: Path) -> str:
+    def _upload(self) -> str:
         return f"""
-https_ports = {{ {self.https_port} }}
-https_interfaces = {{ "127.0.0.1" }}
-https_ssl = {{ key = "{here}/tls.key", certificate = "{here}/tls.crt" }}
-http_ports = {{ }}
 Component "{self.upload_domain}" "http_file_share"
     http_host = "localhost"
     http_external_url = "https://localhost:{self.https_port}/"
