@@ -122,6 +122,8 @@ class Asking:
             asked = self._asked[of.bare] = _Asked(of.bare, now, PresenceTracker([of.bare]))
             log.info("account %s: asks %s for their presence (%s)", self._account, of.bare, reason)
             self._post(self._request(of.bare, reason))
+        else:
+            log.debug("account %s: %s is asked for their presence already", self._account, of.bare)
         asked.users += 1
         return Share(asked, of, self._one_less)
 
