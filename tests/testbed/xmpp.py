@@ -434,7 +434,7 @@ class Ejabberd(XmppServer):
         return {
             "host": "upload.@HOST@",
             "docroot": f"{here}/data/upload",
-            "put_url": f"https://localhost:{self.https_port}/upload",
+            "put_url": f"https://localhost:{self.https_port}/upload/@HOST@",
             "max_size": self.options.upload,
             "access": "all",
         }
