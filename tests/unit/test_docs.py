@@ -16,6 +16,7 @@ from agi_xmpp.config import (
     AgiSettings,
     AmiSettings,
     BookSettings,
+    ContactsSettings,
     ControlSettings,
     LogSettings,
     PhoneSettings,
@@ -32,7 +33,7 @@ from agi_xmpp.features.phone.command_set import COMMANDS
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PHONE = (ROOT / "docs/phone.md").read_text(encoding="utf-8")
-ADMIN = "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("admin", "component", "phone"))
+ADMIN = "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("admin", "component", "contacts", "phone"))
 DIALPLAN = (ROOT / "docs/dialplan.md").read_text(encoding="utf-8")
 
 
@@ -92,7 +93,7 @@ def test_links_lead_somewhere(path):
 
 SECTIONS: list[type[BaseModel]] = [
     *(AccountSettings, AgiSettings, AmiSettings, BookSettings, ControlSettings, LogSettings, PhoneSettings, PhoneUser),
-    *(RecordSettings, RoomSettings, StateSettings),
+    *(ContactsSettings, RecordSettings, RoomSettings, StateSettings),
 ]
 
 
