@@ -259,8 +259,9 @@ class Dial(PhoneCommand):
         """See `PhoneCommand.run`."""
         typed = _needed(asked.values, "target", "Whom do you want to call?")
         device = _device(asked.person, asked.values.get("device", "").strip())
-        await self.board.acting.dial(asked.person, _target(self.board.people, typed), device=device, by=asked.by)
-        return f"Your phone {device or asked.person.devices[0]} rings. Pick it up, and {plain(typed)} is called."
+        target, whom = _target(self.board.people, typed)
+        await self.board.acting.dial(asked.person, target, device=device, by=asked.by)
+        return f"Your phone {device or asked.person.devices[0]} rings. Pick it up, and {whom} is called."
 
 
 class ListCalls(PhoneCommand):
@@ -312,8 +313,9 @@ class Forward(PhoneCommand):
         typed = _needed(asked.values, "target", "To whom?")
         calls = self._calls(asked.person)
         call = self.board.call_of(asked.values.get("call", ""), calls, f"transfer #{{number}} {plain(typed)}")
-        await self.board.acting.forward(asked.person, call.id, _target(self.board.people, typed), by=asked.by)
-        return f"Forwarded to {plain(typed)}: {caller(call.party)}."
+        target, whom = _target(self.board.people, typed)
+        await self.board.acting.forward(asked.person, call.id, target, by=asked.by)
+        return f"Forwarded to {whom}: {caller(call.party)}."
 
     def _calls(self, person: Person) -> list[tuple[int, Call]]:
         return [
@@ -498,10 +500,12 @@ def _is_target(people: People, text: str) -> bool:
         return False
 
 
-def _target(people: People, text: str) -> str:
-    """Return what to dial for what somebody typed: the extension of whom it names, or the text itself."""
+def _target(people: People, text: str) -> tuple[str, str]:
+    """Return what to dial for what somebody typed, and who that is: the beginning of a name may be somebody else's."""
     found = people.find(text)
-    return found.extension if found else text
+    if found is None or text == found.extension:
+        return text, plain(text)
+    return found.extension, found.name
 
 
 def _nobody(name: str) -> str:

@@ -134,14 +134,20 @@ class TestWords:
 
 class TestDial:
     @pytest.mark.parametrize(
-        ("text", "target"),
-        [("call 601", "601"), ("call ann", "101"), ("call ann@x.org", "101"), ("call a@b.org", "a@b.org")],
+        ("text", "target", "whom"),
+        [
+            ("call 601", "601", "601"),
+            ("call 101", "101", "101"),
+            ("call an", "101", "Ann Smith"),
+            ("call ann@x.org", "101", "Ann Smith"),
+            ("call a@b.org", "a@b.org", "a@b.org"),
+        ],
     )
-    async def test_whom(self, text, target):
+    async def test_whom(self, text, target, whom):
         stage = Stage()
         answer = await stage.say(text)
         assert stage.acting.done == [("dial", BOB, target, "")]
-        assert answer == f"Your phone PJSIP/102 rings. Pick it up, and {text.removeprefix('call ')} is called."
+        assert answer == f"Your phone PJSIP/102 rings. Pick it up, and {whom} is called."
 
     async def test_with_which_phone(self):
         stage = Stage()
@@ -193,7 +199,7 @@ class TestForward:
     async def test_the_only_one(self):
         stage = Stage()
         stage.calls["bob@x.org"] = [DIALLING, RINGING]
-        assert await stage.say("transfer carol") == "Forwarded to carol: Ann Smith, 101."
+        assert await stage.say("transfer carol") == "Forwarded to Carol: Ann Smith, 101."
         assert stage.acting.done == [("forward", BOB, "c-1", "103")]
 
     async def test_one_of_several(self):
