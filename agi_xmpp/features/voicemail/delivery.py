@@ -105,6 +105,7 @@ class Voicemail:
             return await self._send(session, to, recording, text, thread, writing)
         finally:
             writing.cancel()
+            await asyncio.wait({writing})  # no program outlives what it was started for
 
     async def _send(
         self,

@@ -141,14 +141,15 @@ def read(path: str, spool: Iterable[Path], max_size: int) -> tuple[Recording, De
     with _folder(place, path) as folder:
         for name, suffix in _names(place.name, path):
             try:
-                # Not to wait for the other end of a pipe, should it be one.
-                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+                file = _open(name, folder)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise _failure(error, path) from None
-            with os.fdopen(file, "rb") as opened:
-                recording = Recording(_content(opened, path, max_size), suffix)
+            if file is None:
+                raise UsageError(f"{_shown(path)} is no file")
+            with file:
+                recording = Recording(_content(file, path, max_size), suffix)
             return recording, _details(folder, name.removesuffix(f".{suffix}"))
     raise UsageError(f"{_shown(path)}: there is no such recording")
 
@@ -183,12 +184,20 @@ def _names(name: str, path: str) -> list[tuple[str, str]]:
     return [(f"{name}.{suffix}", suffix) for suffix in CONTENT_TYPES]
 
 
+def _open(name: str, folder: int) -> io.BufferedReader | None:
+    """Open a file in a folder that is open; None if it is something else, such as a pipe. No link is followed."""
+    # O_NONBLOCK: not to wait for the other end, should it be a pipe.
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return os.fdopen(file, "rb")
+    os.close(file)
+    return None
+
+
 def _content(file: io.BufferedReader, path: str, max_size: int) -> bytes:
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{_shown(path)} is no file")
-    if status.st_size > max_size:
-        raise Unreadable(f"the recording has {status.st_size} bytes; voicemail.max_size allows {max_size}")
+    size = os.fstat(file.fileno()).st_size
+    if size > max_size:
+        raise Unreadable(f"the recording has {size} bytes; voicemail.max_size allows {max_size}")
     try:
         data = file.read(max_size + 1)
     except OSError as error:
@@ -209,10 +218,10 @@ def _failure(error: OSError, path: str) -> AgiXmppError:
 def _details(folder: int, stem: str) -> Details:
     """Read what Asterisk wrote beside a recording; nothing is known if that cannot be read."""
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(f"{stem}.txt", flags, dir_fd=folder), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return Details()
+        file = _open(f"{stem}.txt", folder)
+        if file is None:
+            return Details()
+        with file:
             return parse_details(file.read(MAX_DETAILS).decode(errors="replace"))
     except OSError:
         return Details()
