@@ -20,7 +20,15 @@ class FakeChannel:
 
     def __init__(self, script: str, args: tuple[str, ...] = (), query: dict[str, str] | None = None) -> None:
         self.id = "agi-1"
-        self.environment = SimpleNamespace(script=script, args=args, query=query or {}, uniqueid="1700000000.42")
+        self.environment = SimpleNamespace(
+            script=script,
+            args=args,
+            query=query or {},
+            uniqueid="1700000000.42",
+            callerid="",
+            callerid_name="",
+            withheld=False,
+        )
         self.variables: dict[str, str] = {}
         self.history: list[tuple[str, str]] = []
         self.said: list[str] = []
