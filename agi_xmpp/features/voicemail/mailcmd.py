@@ -150,6 +150,7 @@ def jid_of(address: str, people: Mapping[str, str], domain: str) -> str:
     for known, jid in people.items():
         if known.casefold() == address.casefold():
             return jid
-    if domain and address.rpartition("@")[2].casefold() == domain.casefold():
+    local, _, host = address.rpartition("@")
+    if local and host and host.casefold() == domain.casefold():
         return address
     raise UsageError(f"no Jabber ID is known for this address: name it in [voicemail.people], or use one of {domain}")
