@@ -248,7 +248,7 @@ class AccountSettings(_PasswordSource):
     buddies: list[str] = []
     subscribe: bool = True
     subscriptions: Literal["accept", "buddies", "deny"] = "buddies"
-    decloak_answer: list[Annotated[str, StringConstraints(pattern=r"^([^\s@/]+@)?[^\s@/]+$")]] = []
+    decloak_answer: list[str] = []
     decloak_reasons: list[Annotated[str, StringConstraints(min_length=1, max_length=40)]] = ["media"]
     priority: Annotated[int, Field(ge=-128, le=127)] = 1
     show: Literal["online", "chat", "away", "xa", "dnd"] = "online"
@@ -303,6 +303,14 @@ class AccountSettings(_PasswordSource):
         for text in value:
             if not _JID.fullmatch(text):
                 raise ValueError(f"{text!r} is not a Jabber ID such as asterisk@example.org")
+        return value
+
+    @field_validator("decloak_answer")
+    @classmethod
+    def _plausible_askers(cls, value: list[str]) -> list[str]:
+        for text in value:
+            if not re.fullmatch(r"([^\s@/]+@)?[^\s@/*]+", text):
+                raise ValueError(f"{text!r} is neither a bare Jabber ID such as alice@example.org nor a domain")
         return value
 
     @field_validator("room")

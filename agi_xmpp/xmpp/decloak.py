@@ -29,8 +29,8 @@ SHARES = 1000
 #: Seconds for which we show ourselves to somebody who has asked and never says that it is over.
 SHARE_TIME = 600.0
 
-#: Answers for one person within `PERIOD` seconds: somebody who switches a client on and off needs no more.
-ANSWERS_EACH = 5
+#: Answers for one person within `PERIOD` seconds: somebody who looks at one phone contact after another has enough.
+ANSWERS_EACH = 20
 PERIOD = 60.0
 
 #: People whose answers are counted. Only those who may have one come here; a listed domain may have many.

@@ -73,6 +73,16 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"account": {"pbx": {**GOOD, "tls": "none", "server": "localhost.evil.example"}}}, ['tls = "none"']),
         ({"account": {"pbx": {**GOOD, "priority": 128}}}, ["priority"]),
         ({"account": {"pbx": {**GOOD, "buddies": ["bob"]}}}, ["'bob' is not a Jabber ID"]),
+        (
+            {"account": {"pbx": {**GOOD, "decloak_answer": ["a@b/c"]}}},
+            ["'a@b/c' is neither a bare Jabber ID", "domain"],
+        ),
+        (
+            {"account": {"pbx": {**GOOD, "decloak_answer": ["*"], "decloak_reason": []}}},
+            ["did you mean decloak_reasons?"],
+        ),
+        ({"account": {"pbx": {**GOOD, "decloak_answer": ["x.org", "*"]}}}, ["'*' is neither"]),
+        ({"account": {"pbx": {**GOOD, "decloak_reasons": [""]}}}, ["account.pbx.decloak_reasons"]),
         ({"account": {"pbx": {**GOOD, "accept_any_certificate": True, "ca_file": "/x"}}}, ["ca_file has no effect"]),
         ({"account": {"pbx": {**GOOD, "room": {ROOM: {"nik": "x"}}}}}, ["account.pbx.room", "did you mean nick?"]),
         ({"account": {"pbx": {**GOOD, "room": {ROOM: {"password": "a", "password_env": "B"}}}}}, ["one password"]),

@@ -7,6 +7,7 @@ from typing import Any
 import aioxmpp
 import aioxmpp.disco.xso
 import pytest
+from aioxmpp.entitycaps.caps115 import hash_query
 from aioxmpp.errors import XMPPCancelError
 
 from agi_xmpp.xmpp import disco, phone_stanzas
@@ -165,3 +166,38 @@ class TestContacts:
     async def test_the_limit(self, asked: Asked, monkeypatch: pytest.MonkeyPatch, limit: int, count: int) -> None:
         monkeypatch.setattr(disco, "ITEMS", limit)
         assert len(await asked.items()) == count
+
+
+class TestOurCapabilities:
+    """XEP-0115: what we say of ourselves in a presence can be looked up, and the hash fits."""
+
+    async def test_the_hash_fits(self, asked: Asked) -> None:
+        asked.discovery._server = asked.library
+        caps = asked.discovery.capabilities()
+        node = f"{caps.node}#{caps.ver}"
+        answer = await asked.info(node)
+        assert (answer.node, caps.hash_) == (node, "sha-1")
+        assert hash_query(answer, "sha1") == caps.ver
+        assert answer.features == (await asked.info()).features
+        assert identities(answer) == identities(await asked.info())
+
+    async def test_without_phones_too(self, asked: Asked) -> None:
+        asked.discovery._server, asked.discovery.host = asked.library, None
+        caps = asked.discovery.capabilities()
+        assert hash_query(await asked.info(f"{caps.node}#{caps.ver}"), "sha1") == caps.ver
+
+    @pytest.mark.parametrize("node", ["agi-xmpp#", "agi-xmpp#other"])
+    async def test_another_hash(self, asked: Asked, node: str) -> None:
+        with pytest.raises(XMPPCancelError):
+            await asked.info(node)
+
+    async def test_before_there_is_a_client(self) -> None:
+        assert Discovery(None).capabilities() is None
+
+    async def test_a_number_is_what_a_phone_contact_is(self) -> None:
+        asked = Asked("pbx@phone.test")
+        answer = await asked.info(CAPS, "+4930123@phone.test")
+        assert identities(answer) == [("client", "phone", "phone")]
+        for to, sender in (("+4930123@phone.test", "eve@fake.test/a"), ("+900@phone.test", ALICE)):
+            with pytest.raises(XMPPCancelError):
+                await asked.info(CAPS, to, sender)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.model import Jid, Presence, Show
+from agi_xmpp.xmpp.model import Caps, Jid, Presence, Show
 from agi_xmpp.xmpp.presence import (
     CONTACT_LIMIT,
     RESOURCE_LIMIT,
@@ -206,3 +206,13 @@ def test_the_best_of_any_history(history: list[tuple[str, int, bool]]) -> None:
 )
 def test_subscription_policies(policy: Literal["accept", "buddies", "deny"], who: Jid, expected: Decision) -> None:
     assert decide(policy, who, [BOB]) is expected
+
+
+def test_each_resource_with_its_capabilities(tracker: PresenceTracker) -> None:
+    caps = Caps("sha-1", "urn:client", "v")
+    tracker.available(at("phone"), Show.AWAY, caps=caps)
+    tracker.available(at("desk"), Show.DND)
+    tracker.available(at("x", CAROL), Show.DND, caps=caps)
+    assert {seen.resource: seen.caps for seen in tracker.resources(BOB)} == {"phone": caps, "desk": None}
+    assert [seen.resource for seen in tracker.resources(at("desk"))] == ["desk"]
+    assert tracker.resources(at("other")) == tracker.resources(CAROL) == []

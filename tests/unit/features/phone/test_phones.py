@@ -240,6 +240,17 @@ async def test_only_users_may_ask_and_watch(house):
     assert "Originate" not in house.line.names
 
 
+@pytest.mark.parametrize(
+    ("local", "reached"),
+    [("bob", True), ("102", True), ("600", True), ("6\\2000", True), ("700", False), ("nobody", False), ("", False)],
+)
+async def test_users_may_reach_contacts_and_the_numbers_that_they_may_dial(local, reached):
+    house = House(Store(""), dial=["_6XX"])
+    assert house.phones.may_reach(ANN, local) is reached
+    assert not house.phones.may_reach(Jid("bob", "x.org.evil", "phone"), local)
+    await house.phones.stop()
+
+
 async def test_an_action_reaches_asterisk(house):
     task = asyncio.create_task(house.phones.act(ANN, PhoneAction(ActionType.DIAL, jid=str(BOB))))
     async with asyncio.timeout(5):
