@@ -71,7 +71,7 @@ class House:
         self.settings = settings(phone, account, **contacts)
         self.session = FakeSession(contact_port=self.port)
         users = self.settings.phone.user if self.settings.phone else {}
-        self.finder = Finder(self.settings, self.session, Directory(users, [], "DE"), self.clock)  # type: ignore[arg-type]
+        self.finder = Finder(self.settings, self.session, Directory(users, [], "DE"), self.clock)
 
     async def parts(self, *uris: str, who: str = ROMEO, relayed: bool = False) -> list[dict[str, tuple[Jid, ...]]]:
         return [dict(part) async for part in self.finder.find(jid(who), uris, relayed=relayed)]
