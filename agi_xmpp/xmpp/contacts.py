@@ -128,7 +128,7 @@ class Contacts:
         if reason is None or who.bare in self._subscribers.get(local, ()):
             return  # a subscriber sees more than that already
         if not self._host.may_reach(who.bare, local):
-            log.info("%s may not know whether %s is there", who, self._address(local))
+            log.debug("%s may not know whether %s is there", who, self._address(local))
             return
         state = self._host.contact(local)
         if state is None or state.show is not Show.OFFLINE:

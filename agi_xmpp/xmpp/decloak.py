@@ -216,7 +216,7 @@ class Answers:
             log.warning("account %s: %s gets no presence: %d people have it already", self._account, who, SHARES)
             return False
         if not self._count(who.bare):
-            log.info("account %s: %s asks for our presence too often", self._account, who)
+            log.debug("account %s: %s asks for our presence too often", self._account, who)  # INFO would be a flood
             return False
         self._drop(key)
         timer = asyncio.get_running_loop().call_later(SHARE_TIME, self._hide, key)

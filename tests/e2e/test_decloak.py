@@ -182,8 +182,47 @@ async def answering(accounts: Accounts, pbx: Login, **changes: Any) -> AsyncIter
         yield session
 
 
+class TestAsking:
+    """We ask, as a client and as a component."""
+
+    async def test_somebody_answers_with_two_clients(self, accounts: Accounts, pbx: Login) -> None:
+        login = await accounts("juliet")
+        async with (
+            answering(accounts, pbx) as session,
+            person(accounts, "nurse") as nurse,
+            Buddy.online(accounts.server, login.jid, login.password, resource="balcony", accepts=False) as balcony,
+            Buddy.online(accounts.server, login.jid, login.password, resource="garden", accepts=False) as garden,
+        ):
+            share = session.share_presence(login.jid, "media")
+            assert share is not None
+            for client in (balcony, garden):
+                request = await client.sees(asks)
+                assert (request.sender, request.show, request.status) == (f"{pbx.jid}/pbx", "", "")
+            nurse.send_raw(f"<presence to='{request.sender}'/>")  # who was not asked
+            garden.send_raw(f"<presence to='{request.sender}'><show>xa</show></presence>")
+            seen = await share.presence(10)
+            assert (seen.show, seen.resource) == (Show.XA, "garden")
+            assert (await session.presence(nurse.jid)).show is Show.NOT_IN_ROSTER
+            share.end()
+            for client in (balcony, garden):
+                await client.sees(lambda seen: seen.type == "unavailable")
+                assert from_us(client, pbx.jid) == ["", "unavailable"]
+            assert from_us(nurse, pbx.jid) == []
+
+
 class TestAsked:
     """Others ask us."""
+
+    async def test_a_subscription_that_asks_as_well_is_a_subscription(self, accounts: Accounts, pbx: Login) -> None:
+        async with (
+            person(accounts, "juliet") as juliet,
+            answering(accounts, pbx, decloak_answer=[accounts.server.domain]) as session,
+        ):
+            juliet.send_raw(f"<presence to='{pbx.jid}' type='subscribe'>{NAMES[0]}</presence>")
+            await juliet.sees(lambda seen: seen.type == "unsubscribed")
+            session.queue_message(juliet.jid, "mark")
+            await juliet.hears_nothing_until("mark")
+            assert "" not in from_us(juliet, pbx.jid)
 
     @pytest.mark.parametrize("name", NAMES, ids=["temppres", "decloak", "telepathy"])
     async def test_who_may_sees_one_minimal_presence_and_its_end(
