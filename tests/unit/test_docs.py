@@ -24,6 +24,7 @@ from agi_xmpp.config import (
     RecordSettings,
     RoomSettings,
     StateSettings,
+    VoicemailSettings,
     parse,
 )
 from agi_xmpp.features import VERBS
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PHONE = (ROOT / "docs/phone.md").read_text(encoding="utf-8")
 ADMIN = "".join(
-    (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("admin", "component", "contacts", "phone")
+    (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("admin", "component", "contacts", "phone", "voicemail")
 )
 DIALPLAN = (ROOT / "docs/dialplan.md").read_text(encoding="utf-8")
 
@@ -95,7 +96,7 @@ def test_links_lead_somewhere(path):
 
 SECTIONS: list[type[BaseModel]] = [
     *(AccountSettings, AgiSettings, AmiSettings, BookSettings, ControlSettings, LogSettings, PhoneSettings, PhoneUser),
-    *(ContactsSettings, RecordSettings, RoomSettings, StateSettings),
+    *(ContactsSettings, RecordSettings, RoomSettings, StateSettings, VoicemailSettings),
 ]
 
 
