@@ -292,3 +292,28 @@ async def test_a_session_that_serves_no_phones_any_more_has_no_host(made, tmp_pa
     assert isinstance(served["pbx"], Phones)
     assert served["pbx"] is service._phones
     await service.stop()
+
+
+async def test_contacts_are_looked_up_from_the_reload_on_that_says_so(made, tmp_path, caplog):
+    make, _, write = made
+    service = make()
+    await service.start()
+    session = service.accounts["pbx"]
+    assert service._dispatcher.who_is.is_empty
+    account = TEXT.format("pbx", "a@example.org", "old")
+    write(f'{account}\n[contacts]\naccount = "pbx"\n')
+    await service.reload()
+    assert session.contact_host is not None
+    assert not service._dispatcher.who_is.is_empty
+    before = session.contact_host
+    await service.reload()
+    assert session.contact_host is before  # nothing has changed: what it has counted and kept stays
+    write(f'{account}\n[contacts]\naccount = "pbx"\nhidden = ["x..org"]\n')
+    await service.reload()
+    assert "contacts.hidden: 'x..org' is not a Jabber ID" in caplog.text
+    assert session.contact_host is before
+    write(account)
+    await service.reload()
+    assert session.contact_host is None
+    assert service._dispatcher.who_is.is_empty
+    await service.stop()
