@@ -120,8 +120,9 @@ class _Process(asyncio.SubprocessProtocol):
             return
         # Casts and no checks: uvloop's transports are of no class of asyncio's.
         pipe = cast(asyncio.WriteTransport, cast(asyncio.SubprocessTransport, transport).get_pipe_transport(0))
-        pipe.write(self._stdin)
-        pipe.close()  # as soon as all is written
+        with contextlib.suppress(RuntimeError):  # uvloop, of a program that has ended already
+            pipe.write(self._stdin)
+            pipe.close()  # as soon as all is written
         self._stdin = None
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:

@@ -35,7 +35,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PHONE = (ROOT / "docs/phone.md").read_text(encoding="utf-8")
 ADMIN = "".join(
-    (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("admin", "component", "contacts", "phone", "voicemail")
+    (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+    for name in ("admin", "component", "contacts", "phone", "voicemail")
 )
 DIALPLAN = (ROOT / "docs/dialplan.md").read_text(encoding="utf-8")
 

@@ -101,3 +101,5 @@ def test_uvloop_runs_programs_too() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(sh("wc -c", b"x" * 300_000)) == b"300000\n"
         assert runner.run(sh("exec <&-; echo done", b"x" * 300_000)) == b"done\n"
+        for _ in range(30):  # one in three has ended before its input is there
+            assert runner.run(program.run(["/bin/echo", "x"], stdin=b"x" * 300_000, limit=LIMIT)) == b"x\n"

@@ -64,8 +64,17 @@ def _text(message: email.message.EmailMessage) -> str:
     """Return subject and body, without the signature that app_voicemail sets with tabs."""
     body = message.get_body(preferencelist=("plain",))
     content = body.get_content() if body is not None else ""
-    lines = (" ".join(line.split()) for line in [str(message.get("Subject", "")), *str(content).splitlines()])
+    both = (_mended(str(part)) for part in (message.get("Subject", ""), content))
+    lines = (" ".join(line.split()) for part in both for line in part.splitlines())
     return shown("\n".join(line for line in lines if line and line != "--Asterisk"))
+
+
+def _mended(text: str) -> str:
+    """Return a text as it was written: app_voicemail calls UTF-8 ISO-8859-1, unless voicemail.conf says ``charset``."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _recording(message: email.message.EmailMessage) -> Recording | None:

@@ -60,6 +60,21 @@ def test_a_page_without_a_recording() -> None:
     )
 
 
+@pytest.mark.parametrize("charset", ["UTF-8", "ISO-8859-1", "us-ascii"])
+def test_the_charset_that_asterisk_says_is_not_always_the_true_one(charset: str) -> None:
+    subject = f"Subject: =?{charset}?Q?Gr=C3=BC=C3=9Fe?="
+    raw = MAIL.replace(b"charset=UTF-8", f"charset={charset}".encode()).replace(b"Subject: Voice", subject.encode())
+    lines = parse(raw).text.splitlines()
+    if charset != "us-ascii":
+        assert (lines[0][:5], lines[-1]) == ("Grüße", "Box 1235, Grüße")
+    assert lines[-1].startswith("Box 1235, Gr")
+
+
+def test_true_latin_1() -> None:
+    raw = MAIL.replace(b"charset=UTF-8", b"charset=ISO-8859-1").replace("Grüße".encode(), "Grüße".encode("latin-1"))
+    assert parse(raw).text.endswith("Box 1235, Grüße")
+
+
 @pytest.mark.parametrize(
     ("header", "suffix"),
     [
