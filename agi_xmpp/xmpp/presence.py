@@ -90,9 +90,7 @@ class PresenceTracker:
             key=str,
         )
 
-    def available(
-        self, sender: Jid, show: Show, status: str = "", priority: int = 0, caps: Caps | None = None
-    ) -> None:
+    def available(self, sender: Jid, show: Show, status: str = "", priority: int = 0, caps: Caps | None = None) -> None:
         """Take an available presence. Those of strangers are not kept: there is no limit to them."""
         bare = sender.bare
         if self._roster is None:
