@@ -363,8 +363,12 @@ writetimeout = 5000
         try:
             await self.cli(command)
         except TestbedError as error:  # "ael reload" fails as a command for a syntax error, and says why in the log
-            return [str(error), *await self.problems(since)]
-        return await self.problems(since)
+            return [str(error), *await self._complaints(since)]
+        return await self._complaints(since)
+
+    async def _complaints(self, since: int) -> list[str]:
+        """Return the problems since then, without those of calls: one of an earlier test may end in this moment."""
+        return [line for line in await self.problems(since) if "][C-" not in line]
 
     async def _originate(
         self,

@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from tests.testbed.errors import TestbedError
 from tests.testbed.pki import Certificate, Pki
 from tests.testbed.ports import free_port
-from tests.testbed.program import Program
+from tests.testbed.program import PROBE_INTERVAL, Program
 from tests.testbed.rootfs import Rootfs, RunDirectory
 
 #: Every mechanism that one of the servers may offer; `Options.mechanisms` turns the others off.
@@ -323,6 +324,13 @@ class Ejabberd(XmppServer):
 
     def _register(self, user: str, domain: str, password: str) -> None:
         self._api("register", {"user": user, "host": domain, "password": password})
+        # Mnesia has it in memory now. It must be on disk before a test may kill the server.
+        tables = self._place().outside / "data"
+        deadline = time.monotonic() + 10.0
+        while not any(user.encode() in file.read_bytes() for file in tables.iterdir() if file.is_file()):
+            if time.monotonic() > deadline:
+                raise TestbedError(f"ejabberd does not write the account {user} to its disk")
+            time.sleep(PROBE_INTERVAL)
 
     async def restart_rooms(self) -> None:
         """Restart the room service (XEP-0045) alone: clients stay connected."""
