@@ -276,6 +276,33 @@ def test_a_notice_that_the_service_refuses(config, monkeypatch):
     assert (result.exit_code, result.output) == (2, "agi-xmpp: the text has 70000 characters\n")
 
 
+MAIL = b"To: bob@example.org\nSubject: Voicemail from Ann\n\n\n"
+
+
+def test_a_mail_goes_to_the_service(config, monkeypatch):
+    asked = answering(monkeypatch, {"answers": [{"to": "bob@example.org", "problem": ""}]})
+    result = run("mailcmd", "-c", config, input=MAIL)
+    assert (result.exit_code, result.output) == (0, "")
+    assert asked == [{"do": "voicemail", "to": ["bob@example.org"], "text": "Voicemail from Ann", "audio": None}]
+
+
+def test_a_mail_that_nobody_takes_is_said_there_and_in_the_system_s_log(config, monkeypatch, tmp_path):
+    logged: list[str] = []
+    monkeypatch.setattr("syslog.syslog", lambda _priority, text: logged.append(text))
+    result = run("mailcmd", "-c", config, input=MAIL)
+    assert result.exit_code == 75
+    assert "agi-xmpp mailcmd: no service is running" in result.output
+    assert [f"agi-xmpp mailcmd: {text}" for text in logged] == result.output.splitlines()
+    assert run("mailcmd", "-c", tmp_path / "none.toml", input=MAIL).exit_code == 75
+    assert "none.toml" in logged[-1]
+
+
+def test_check_finds_programs_of_voicemail_that_are_not_there(config):
+    config.write_text(config.read_text() + '[voicemail]\ntranscribe = ["/no/such"]\n')
+    result = run("check", "-c", config)
+    assert (result.exit_code, "voicemail.transcribe: no program '/no/such'" in result.output) == (2, True)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(shell):
     assert "_AGI_XMPP_COMPLETE" in run("completion", shell).output

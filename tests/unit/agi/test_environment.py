@@ -39,6 +39,14 @@ def test_case_003_empty_value():
     assert parse([*lines(accountcode=None), "agi_accountcode:"])["agi_accountcode"] == ""
 
 
+@pytest.mark.parametrize(
+    ("presentation", "withheld"),
+    [("0", False), ("3", False), ("32", True), ("35", True), ("64", False), ("67", False), ("", False), ("x", False)],
+)
+def test_who_withholds_their_number(presentation, withheld):
+    assert parse(lines(callingpres=presentation)).withheld is withheld
+
+
 def test_case_004_colon_in_a_value():
     environment = parse(lines(callerid="sip: bob: 1", arg_1=": :"))
     assert environment.callerid == "sip: bob: 1"
