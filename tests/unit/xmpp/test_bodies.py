@@ -31,6 +31,7 @@ SHOWN: dict[str, list[Callable[[], Any]]] = {
         lambda: chat(Extras(buttons=(Button("1", "Cell", "answer/k/1"),))),
         lambda: chat(Extras(replaces="m0")),
         lambda: chat(Extras(link="https://x.org/bob")),
+        lambda: chat(Extras(replies_to="m0")),
         lambda: chat(Extras(markable=True)),
     ],
     "stanzas.headline": [lambda: stanzas.headline("m1", BOB, "subject", "words")],
