@@ -43,13 +43,31 @@ async def test_a_route_wins_and_gets_the_channel():
     assert seen == [channel]
 
 
+class Undecided:
+    """Never says whom a number belongs to."""
+
+    is_empty = False
+
+    def __init__(self, session):
+        self.session = session
+
+    def read(self, text):
+        return text
+
+    async def find(self, address, timeout):
+        self.session.waiting.set()
+        await asyncio.Event().wait()
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 async def test_the_first_thing_is_a_pessimistic_status(verb):
     session = FakeSession(**dict.fromkeys(FakeSession().results, FOREVER))
     arguments = ("pbx", "bob@x.org", "1", "question", "1=label")
     channel = FakeChannel(verb.name, arguments[: verb.max_arguments or verb.arguments])
     channel.variables["JABBER_ERROR"] = "of an earlier call"
-    task = asyncio.ensure_future(dispatcher(session)(channel))  # type: ignore[arg-type]
+    serving = dispatcher(session)
+    serving.who_is = Undecided(session)  # type: ignore[assignment]
+    task = asyncio.ensure_future(serving(channel))  # type: ignore[arg-type]
     await session.waiting.wait()
     assert channel.variables[verb.status] in ("ERROR", "")
     assert channel.variables["JABBER_ERROR"] == ""
