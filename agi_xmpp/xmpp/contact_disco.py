@@ -146,8 +146,10 @@ class ContactDisco:
         async with contextlib.aclosing(host.find(who, asked.uris, relayed=asked.relayed)) as parts:
             async for part in parts:
                 known |= part
-                ready = [contact for contact in left if all(uri in known for uri in contact.uris)]
-                left = [contact for contact in left if contact not in ready]
+                ready, open_ = [], []
+                for contact in left:
+                    (ready if all(uri in known for uri in contact.uris) else open_).append(contact)
+                left = open_
                 for message in contact_stanzas.answers(asked, ready, known):
                     message.to = iq.from_
                     if self._component:

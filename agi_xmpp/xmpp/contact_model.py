@@ -46,8 +46,8 @@ class Enquiry:
 
     @property
     def addresses(self) -> int:
-        """How many addresses there are, doubles included."""
-        return sum(len(contact.uris) for contact in self.contacts)
+        """How many addresses there are, doubles included. A contact without any counts as one: it is answered, too."""
+        return sum(max(len(contact.uris), 1) for contact in self.contacts)
 
     @property
     def uris(self) -> tuple[str, ...]:

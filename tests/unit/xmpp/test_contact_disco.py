@@ -197,6 +197,12 @@ class TestRequests:
     async def test_an_empty_book(self, wire: Wire) -> None:
         await wire.result(wire.ask(""))
 
+    async def test_a_contact_without_addresses(self, wire: Wire) -> None:
+        wire.host.parts = [{}]
+        await wire.result(wire.ask("<contact id='a'/>"))
+        assert await wire.headline() == ("100000", {"a": {}})
+        assert wire.host.spent == [(parse(ROMEO), 1)]
+
     async def test_a_request_that_was_handed_on(self, wire: Wire) -> None:
         wire.host.parts = [{"tel:1": ()}]
         await wire.result(wire.ask(contact("a", "tel:1") + "<relayed xmlns='agi-xmpp:contact-disco'/>"))

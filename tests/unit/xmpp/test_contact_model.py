@@ -11,5 +11,10 @@ def test_addresses_are_counted_with_doubles_and_asked_for_once() -> None:
     assert asked.uris == ("tel:1", "tel:2", "tel:3")
 
 
+def test_a_contact_without_addresses_counts() -> None:
+    asked = Enquiry("1", (AskedContact("a", ()), AskedContact("b", ()), AskedContact("c", ("tel:1", "tel:2"))))
+    assert (asked.addresses, asked.uris) == (4, ("tel:1", "tel:2"))
+
+
 def test_nothing_asked() -> None:
     assert (Enquiry("1", ()).addresses, Enquiry("1", ()).uris) == (0, ())
