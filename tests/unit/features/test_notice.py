@@ -123,7 +123,7 @@ class TestTell:
         self.pauses.append(seconds)
 
     async def tell(self, session: FakeSession, *people: str) -> Report:
-        return await tell(session, people, "Tonight", "No phones.", timeout=7.0, pause=self.pause)  # type: ignore[arg-type]
+        return await tell(session, people, "Tonight", "No phones.", timeout=7.0, pause=self.pause)
 
     async def test_everybody_one_after_the_other_and_not_too_fast(self):
         session = FakeSession()
@@ -161,7 +161,7 @@ class TestGoodbye:
     async def test_everybody_is_told_without_a_pause(self, monkeypatch):
         monkeypatch.setattr(notice, "RATE", 0.001)
         session = FakeSession()
-        await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")
         assert [args for _, args, _ in session.calls] == [
             (person, "Back at 8.", "Back at 8.") for person in ("bob@x.org", "ann@x.org")
         ]
@@ -169,17 +169,17 @@ class TestGoodbye:
     async def test_without_a_connection_nobody_is_waited_for(self):
         session = FakeSession()
         session.state = SessionState.WAITING
-        await say_goodbye(session, ["bob@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        await say_goodbye(session, ["bob@x.org"], "Back at 8.")
         assert session.calls == []
 
     async def test_the_time_is_limited(self, monkeypatch, caplog):
         monkeypatch.setattr(notice, "GOODBYE_TIME", 0.01)
-        await say_goodbye(FakeSession(send_headline=FOREVER), ["bob@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        await say_goodbye(FakeSession(send_headline=FOREVER), ["bob@x.org"], "Back at 8.")
         assert "account pbx: stop_notice: 1 were not told: 0.01 s are over" in caplog.text
 
     async def test_a_connection_that_breaks_ends_it(self, caplog):
         session = FakeSession(send_headline=NotConnected("away"))
-        await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")  # type: ignore[arg-type]
+        await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")
         assert "stop_notice: 2 were not told: away" in caplog.text
 
     @pytest.mark.parametrize(
