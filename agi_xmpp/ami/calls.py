@@ -320,6 +320,9 @@ class Calls:
             if not call.dialling and call.phase is not Phase.TALKING:
                 call.silent_since = self._clock()
         else:
+            if call.incoming and leg.caller:
+                # Now already: the others of its group may be hung up before Dial says who has answered.
+                self._taken(event, event["Channel"], _party(event, "CallerID"), leg.caller)
             self._answer(call)
         self._note(call)
 

@@ -183,11 +183,12 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "carol": ["rang 104", "answered 104", "talked"],
         "dave": ["dialled 610", "party 103", "answered 103", "talked"],
     },
-    # Carol refuses nothing: her leg ends with the cause of Bob's refusal (17), which it has from the caller's.
+    # Carol refuses nothing, although her leg ends with the cause of Bob's refusal (17), which it has from the caller's.
+    # For Dave, who gives up, that refusal is what Asterisk says of the whole group.
     "group_nobody": {
         "bob": ["rang 104", "rejected"],
         "carol": ["rang 104", "missed"],
-        "dave": ["dialled 610", "no answer"],
+        "dave": ["dialled 610", "busy"],
     },
     "group_two_phones": {
         "alice": ["rang 104", "answered 104", "talked"],
@@ -356,24 +357,12 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
 }
 
 
-#: Scenes that the model tells wrongly up to now, and why.
-KNOWN = {
-    "group_nobody": pytest.mark.xfail(
-        reason="cause 17 of a Hangup counts as a refusal, also after DialEnd CANCEL: it is the caller's, of another leg"
-    ),
-    "group_two_people": pytest.mark.xfail(
-        reason="the loser's Hangup can come before the winner's DialEnd ANSWER (not its Newstate Up): by is lost",
-        strict=False,  # about one time in eight
-    ),
-}
-
-
 class TestScenes:
     def test_each_scene_has_its_expectation_and_its_trace(self) -> None:
         assert EXPECTED.keys() == SCENARIOS.keys()
         assert {path.stem for path in TRACES.iterdir()} == SCENARIOS.keys()
 
-    @pytest.mark.parametrize("name", [pytest.param(name, marks=KNOWN.get(name, ())) for name in SCENARIOS])
+    @pytest.mark.parametrize("name", SCENARIOS)
     async def test_scene(self, exchange: Exchange, name: str) -> None:
         async with (
             Watcher(exchange) as watcher,

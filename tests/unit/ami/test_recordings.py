@@ -154,11 +154,9 @@ def test_what_is_said_twice_changes_nothing(name):
     assert story(twice, EACH) == EXPECTED[name]
 
 
-@pytest.mark.parametrize("name", TRACES)
+@pytest.mark.parametrize("name", [name for name in TRACES if name not in CLICKS])  # a ChannelId is used once
 def test_a_recording_that_comes_again_as_a_whole_is_old_news(name):
     trace = TRACES[name]
-    if name in CLICKS:
-        pytest.skip("a ChannelId is used once")
     again = Trace(name, trace.events + [(60.0, event) for _, event in trace.events])
     assert story(again, EACH) == EXPECTED[name]
 
