@@ -106,7 +106,7 @@ class Service:
         self._listening = _addresses(self.settings, self.ports)
         log.info("agi-xmpp %s serves agi://%s", __version__, self._listening)
         await self._start_phones(phones)
-        self._start_contacts()
+        await self._start_contacts()
         for session in self.accounts:
             await session.start()
         if self._ami is not None:
@@ -276,12 +276,13 @@ class Service:
 
     # Contacts
 
-    def _start_contacts(self) -> None:
+    async def _start_contacts(self) -> None:
         """Let clients and the dialplan look up whom a number belongs to."""
         settings = self.settings
         contacts, phone = settings.contacts, settings.phone
         country = (contacts.country if contacts else "") or (phone.book.country if phone else "")
         self._directory = Directory(phone.user if phone else {}, contacts.directory if contacts else [], country)
+        await self._directory.start()
         if contacts is not None:
             self._finder = Finder(settings, self.accounts[contacts.account], self._directory)
         book = self._phones.lookup if self._phones is not None else None
@@ -300,7 +301,7 @@ class Service:
         """Begin anew where contacts, phones, or an account have changed."""
         if (new.contacts, new.phone, new.ami) != (old.contacts, old.phone, old.ami) or fresh:
             await self._stop_contacts()
-            self._start_contacts()
+            await self._start_contacts()
 
     @property
     def ports(self) -> tuple[int, ...]:

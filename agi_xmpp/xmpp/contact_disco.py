@@ -17,7 +17,7 @@ from aioxmpp.errors import ErroneousStanza, XMPPError
 
 from agi_xmpp.errors import Bounced, NotConnected, Refused
 from agi_xmpp.xmpp import contact_stanzas, stanzas
-from agi_xmpp.xmpp.contact_model import Answers, ContactHost, Enquiry
+from agi_xmpp.xmpp.contact_model import Answers, AskedContact, ContactHost, Enquiry
 from agi_xmpp.xmpp.errands import refusal
 from agi_xmpp.xmpp.jid import outward
 from agi_xmpp.xmpp.link import Link
@@ -146,10 +146,11 @@ class ContactDisco:
         async with contextlib.aclosing(host.find(who, asked.uris, relayed=asked.relayed)) as parts:
             async for part in parts:
                 known |= part
-                ready, open_ = [], []
+                ready: list[AskedContact] = []
+                waiting: list[AskedContact] = []
                 for contact in left:
-                    (ready if all(uri in known for uri in contact.uris) else open_).append(contact)
-                left = open_
+                    (ready if all(uri in known for uri in contact.uris) else waiting).append(contact)
+                left = waiting
                 for message in contact_stanzas.answers(asked, ready, known):
                     message.to = iq.from_
                     if self._component:

@@ -116,6 +116,12 @@ class Directory:
             self._users.add(Holder(parse(text).bare, user.name), [user.number, *user.numbers], user.mails)
         self._files = [_File(path, country) for path in files]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="contacts-file") if files else None
+        self._look: asyncio.Future[None] | None = None
+        self._reported: dict[Path, str] = {}
+
+    async def start(self) -> None:
+        """Read the files, so that the first who asks finds them read; 100 000 people take some seconds."""
+        await self._refresh(None)
 
     async def find(self, address: Address) -> tuple[Holder, ...]:
         """Return who has an address: the user map's people first, each once. Raises nothing."""
@@ -123,7 +129,7 @@ class Directory:
 
     async def find_all(self, addresses: Sequence[Address]) -> list[tuple[Holder, ...]]:
         """Return the same for several addresses, after one look at whether the files have changed."""
-        await self._refresh()
+        await self._refresh(LOOK_TIME)
         indexes = [self._users, *(file.index for file in self._files)]
         found = []
         for address in addresses:
@@ -143,17 +149,24 @@ class Directory:
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, timeout: float | None) -> None:
+        """Look whether the files have changed; one look at a time, which may go on after the time."""
         if self._thread is None:
             return
-        before = [file.complaint for file in self._files]
-        looks = [asyncio.get_running_loop().run_in_executor(self._thread, file.refresh) for file in self._files]
-        await asyncio.wait(looks, timeout=LOOK_TIME)
-        for file, complaint in zip(self._files, before, strict=True):
-            if file.complaint and file.complaint != complaint:
+        if self._look is None or self._look.done():
+            self._look = asyncio.get_running_loop().run_in_executor(self._thread, self._read_files)
+        await asyncio.wait([self._look], timeout=timeout)
+        for file in self._files:
+            known = self._reported.get(file.path, "")
+            if file.complaint and file.complaint != known:
                 log.error("contacts: %s", file.complaint)
-            elif complaint and not file.complaint:
+            elif known and not file.complaint:
                 log.info("contacts: %s can be read again", file.path)
+            self._reported[file.path] = file.complaint
+
+    def _read_files(self) -> None:
+        for file in self._files:
+            file.refresh()
 
 
 class _File:

@@ -163,6 +163,17 @@ class TestDirectory:
         assert "No such file" in found.complaint
         await found.stop()
 
+    async def test_at_the_start_files_are_read_however_long_it_takes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(directory, "LOOK_TIME", 0)
+        path = tmp_path / "people.csv"
+        path.write_bytes(b"jid,number\nann@x.org,101\n")
+        found = Directory({}, [path])
+        await found.start()
+        assert await found.find(address("tel:101")) == (Holder(ANN),)
+        await found.stop()
+
     @pytest.mark.parametrize(("size", "fits"), [(99, True), (100, True), (101, False)])
     async def test_the_size_of_a_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, fits: bool
