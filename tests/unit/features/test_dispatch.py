@@ -59,6 +59,23 @@ class Undecided:
         await asyncio.Event().wait()
 
 
+class Busy:
+    """A voicemail with as many recordings under way as there may be."""
+
+    def __init__(self, session):
+        self.session = session
+
+    @property
+    def slot(self):
+        return self
+
+    async def __aenter__(self):
+        self.session.waiting.set()
+        await asyncio.Event().wait()
+
+    async def __aexit__(self, *_error): ...
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 async def test_the_first_thing_is_a_pessimistic_status(verb):
     session = FakeSession(**dict.fromkeys(FakeSession().results, FOREVER))
@@ -67,6 +84,7 @@ async def test_the_first_thing_is_a_pessimistic_status(verb):
     channel.variables["JABBER_ERROR"] = "of an earlier call"
     serving = dispatcher(session)
     serving.who_is = Undecided(session)  # type: ignore[assignment]
+    serving.voicemail = Busy(session)  # type: ignore[assignment]
     task = asyncio.ensure_future(serving(channel))  # type: ignore[arg-type]
     await session.waiting.wait()
     assert channel.variables[verb.status] in ("ERROR", "")
