@@ -73,7 +73,7 @@ class Environment(Mapping[str, str]):
 
     @property
     def withheld(self) -> bool:
-        """Whether the caller withholds number and name: bits 6 and 7 of the presentation (ITU-T Q.931) say "restricted"."""
+        """Whether the caller withholds number and name: bits 6 and 7 of the presentation say so (ITU-T Q.931)."""
         presentation = self._header("callingpres")
         return presentation.isdecimal() and int(presentation) & 0x60 == 0x20
 

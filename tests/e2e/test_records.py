@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
@@ -50,7 +51,7 @@ class Post:
         self._came = asyncio.Event()
         self.stanzas: dict[str, list[ET.Element]] = {name: [] for name in office.people}
         for name, colleague in office.people.items():
-            colleague.buddy.on_message(lambda stanza, name=name: self._take(name, stanza))
+            colleague.buddy.on_message(functools.partial(self._take, name))
 
     def _take(self, name: str, stanza: ET.Element) -> None:
         if stanza.find(CDR) is not None:

@@ -132,7 +132,7 @@ async def test_the_service_is_looked_for_once_a_session(house: House, session: B
 async def test_a_service_that_refuses_is_looked_for_anew(house: House, session: BaseSession) -> None:
     await upload(session)
     house.server.answers[REQUEST] = refuse("item-not-found")
-    with pytest.raises(UploadFailed, match="up.fake.test refuses: item-not-found"):
+    with pytest.raises(UploadFailed, match=r"up\.fake\.test refuses: item-not-found"):
         await upload(session)
     house.services = {"new.fake.test": feature()}
     house.server.answers[REQUEST] = house._slot
@@ -163,7 +163,7 @@ async def test_a_component_asks_the_server_of_the_users(house: House, ca_file: P
 
 async def test_without_a_service(house: House, session: BaseSession) -> None:
     house.services = {"rooms.fake.test": ""}
-    with pytest.raises(UploadFailed, match="^fake.test has no upload service"):
+    with pytest.raises(UploadFailed, match=r"^fake\.test has no upload service"):
         await upload(session)
 
 
@@ -266,7 +266,7 @@ async def test_an_answer_without_a_slot(house: House, session: BaseSession) -> N
         conversation.result(iq)
 
     house.server.answers[REQUEST] = answer
-    with pytest.raises(UploadFailed, match="up.fake.test gives no place to upload to"):
+    with pytest.raises(UploadFailed, match=r"up\.fake\.test gives no place to upload to"):
         await upload(session)
 
 
@@ -286,7 +286,7 @@ async def test_a_break_while_the_slot_is_asked_for(house: House, session: BaseSe
         conversation.reset()
 
     house.server.answers[REQUEST] = answer
-    with pytest.raises(UploadFailed, match="the connection broke while up.fake.test was asked"):
+    with pytest.raises(UploadFailed, match=r"the connection broke while up\.fake\.test was asked"):
         await upload(session)
 
 

@@ -114,7 +114,7 @@ async def test_another_party_may_be_one_that_withholds_its_number():
 
 
 async def test_a_caller_who_is_known_late_is_asked_about_late():
-    who, ami = callers({"Value": "prohib"})
+    who, _ami = callers({"Value": "prohib"})
     assert not who.must_ask(Rang(call(party=Party())))
     who.seen_change(Rang(call(party=Party())))
     assert who.must_ask(Updated(RINGS))
