@@ -17,6 +17,9 @@ MAX_COMPLAINTS = 4096
 #: Characters of that line.
 MAX_COMPLAINT = 200
 
+#: Seconds for pipes to close when the program has been killed: it is done with the next turns of the loop.
+_PIPE_TIME = 1.0
+
 
 class ProgramError(AgiXmppError):
     """A program could not be started, failed, or printed too much. ``str(error)`` goes on from the program's name."""
@@ -94,7 +97,7 @@ class _Process(asyncio.SubprocessProtocol):
 
     Attributes:
         over: done when it and all who have its pipes have ended; fails with `_TooMuch` as soon as that is so.
-        complete: they have ended.
+        complete: set when they have ended.
         exited: done when the program itself has.
         answer: what it has printed.
     """
@@ -103,7 +106,7 @@ class _Process(asyncio.SubprocessProtocol):
         self._stdin = stdin
         self._limit = limit
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.complete = False
+        self.complete = asyncio.Event()
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answer = bytearray()
         self._complaints = b""
@@ -140,15 +143,21 @@ class _Process(asyncio.SubprocessProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Note that it has ended, and all its pipes (asyncio)."""
-        self.complete = True
+        self.complete.set()
         if not self.over.done():
             self.over.set_result(None)
 
 
 async def _end(transport: asyncio.SubprocessTransport, process: _Process) -> None:
     """End a program with its children, unless all has ended already."""
-    if not process.complete:
+    if not process.complete.is_set():
         with contextlib.suppress(ProcessLookupError):
             os.killpg(transport.get_pid(), signal.SIGKILL)
         await asyncio.shield(process.exited)  # at once: a kill cannot be refused
+        pipe = cast(asyncio.WriteTransport | None, transport.get_pipe_transport(0))
+        if pipe is not None and pipe.get_write_buffer_size():
+            pipe.abort()  # what it has not read will never be read
     transport.close()
+    with contextlib.suppress(TimeoutError):  # a child that got away may keep the other ends open
+        async with asyncio.timeout(_PIPE_TIME):
+            await process.complete.wait()
