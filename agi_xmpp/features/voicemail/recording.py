@@ -78,7 +78,7 @@ class Recording:
         try:
             with wave.open(io.BytesIO(self.data)) as file:
                 return float(file.getnframes() / file.getframerate())
-        except (wave.Error, EOFError, ArithmeticError):
+        except (wave.Error, EOFError, ArithmeticError, RuntimeError):  # the last: a part longer than the file
             return None
 
 
@@ -235,7 +235,7 @@ def parse_details(text: str) -> Details:
     try:
         parser.read_string(text)
         message = parser["message"]
-    except (configparser.Error, KeyError):
+    except (configparser.Error, KeyError, AttributeError):  # the last: a line that goes on one without "=" (3.11, 3.12)
         return Details()
     name, number = split_caller(message.get("callerid") or "")
     return Details(name, number, seconds=parse_seconds(message.get("duration") or ""))

@@ -229,6 +229,7 @@ def test_what_stands_beside_is_read_only_if_it_is_a_file(spool: Path, inbox: Pat
         ("", Details()),
         ("\0\0\0", Details()),
         ("[message]\nduration=3\nduration=4\n", Details(seconds=4.0)),
+        ("[message]\nflag\n more\nduration=3\n", Details()),
     ],
 )
 def test_details(text: str, details: Details) -> None:
@@ -295,7 +296,11 @@ def test_a_wav_file_says_how_long_it_is() -> None:
     assert Recording(target.getvalue(), "wav").seconds == 3.0
 
 
-@pytest.mark.parametrize("data", [b"", b"RIFF", b"OggS" * 100, b"RIFF\0\0\0\0WAVEfmt "])
+#: A head of a WAV file whose first part claims to be longer than the file.
+TORN = b"RIFF\xb4\x01\0\0WAVEfmt \x10\xfe\0\0\x01\0\x01\0@\x1f\0\0\x80>\0\0\x02\0\x10\0data\x90\x01\0\0" + bytes(400)
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"OggS" * 100, b"RIFF\0\0\0\0WAVEfmt ", TORN])
 def test_others_do_not(data: bytes) -> None:
     assert Recording(data, "wav").seconds is None
 
