@@ -88,10 +88,13 @@ class Index:
         if wanted is None:
             return self._mails.get(address.mail, [])
         found = []
+        same: dict[str, bool] = {}  # each way to write it is read once: a house's own number may stand at everybody
         for end in sorted(wanted.tails):
             for dialled, holder in self._numbers.get(end, ()):
-                candidate = read(dialled, self._country)
-                if candidate is not None and not set(wanted.keys).isdisjoint(candidate.keys):
+                if dialled not in same:
+                    candidate = read(dialled, self._country)
+                    same[dialled] = candidate is not None and not set(wanted.keys).isdisjoint(candidate.keys)
+                if same[dialled]:
                     found.append(holder)
         return found
 

@@ -12,6 +12,7 @@ from agi_xmpp.config import PhoneUser
 from agi_xmpp.features.contacts import directory
 from agi_xmpp.features.contacts.addresses import Address, from_uri
 from agi_xmpp.features.contacts.directory import Directory, DirectoryError, Holder, Index, read_csv, read_toml
+from agi_xmpp.features.phone.book.number import Number, read
 from agi_xmpp.xmpp.model import Jid
 
 ANN = Jid("ann", "x.org")
@@ -59,6 +60,23 @@ class TestCsv:
     def test_several_people_with_one_number(self) -> None:
         index = read_csv(b"jid,number\nann@x.org,101\nbob@x.org,101\n")
         assert people(index, "tel:101") == [ANN, BOB]
+
+    def test_the_order_of_people_is_that_of_the_file(self) -> None:
+        index = read_csv(b"jid,number\nann@x.org,030 1234567\nbob@x.org,+49301234567\neve@x.org,030/1234567\n", "DE")
+        assert people(index, "tel:+49301234567") == [ANN, BOB, Jid("eve", "x.org")]
+
+    def test_a_number_that_all_have_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        index = read_csv(b"jid,number\n" + b"".join(b"p%d@x.org,030/1234567\n" % n for n in range(50)), "DE")
+        wanted = address("tel:+49301234567")
+        texts = []
+
+        def noted(text: str, country: str) -> Number | None:
+            texts.append(text)
+            return read(text, country)
+
+        monkeypatch.setattr(directory, "read", noted)
+        assert len(index.find(wanted)) == 50
+        assert texts == ["0301234567"]
 
     @pytest.mark.parametrize(
         ("data", "complaint"),
