@@ -172,7 +172,8 @@ class ContactDisco:
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    await self._link.request(contact_stanzas.request(outward(peer), batch, uris))
+                    for request in contact_stanzas.requests(outward(peer), batch, uris):
+                        await self._link.request(request)
                     await question.complete.wait()
         except ConnectionError as error:
             raise NotConnected(f"{peer}: {error}") from None

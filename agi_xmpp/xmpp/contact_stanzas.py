@@ -24,6 +24,12 @@ URI_LENGTH = 1000
 #: Bytes of contacts in one answer: every server takes a stanza of 10,000 bytes (RFC 6120 section 13.12).
 BATCH_SIZE = 8000
 
+#: Bytes of contacts in one stanza where fewer will not do: a server ends the stream over one that is too long for it.
+STANZA_SIZE = 50_000
+
+#: Bytes of one contact that is asked for: its answer, which repeats them, cannot be cut.
+CONTACT_SIZE = 20_000
+
 #: What stands unescaped in the local part and domain of an ``xmpp:`` URI (RFC 5122 section 2.2).
 _PLAIN = "@!$()*+,;=[]"
 
@@ -48,17 +54,31 @@ def enquiry(payload: Any) -> Enquiry:
     ]
     if len({contact.id for contact in asked}) < len(asked):
         raise _malformed("two contacts have the same 'id'")
+    if any(_own_size(contact) > CONTACT_SIZE for contact in asked):
+        raise _malformed("there are too many addresses in one contact")
     return Enquiry(batch, tuple(asked), payload.hop is not None)
 
 
-def request(to: Any, batch: str, uris: Sequence[str]) -> Any:
-    """Return the request that asks another service for addresses, each as a contact of its own."""
+def requests(to: Any, batch: str, uris: Sequence[str]) -> Iterator[Any]:
+    """Return what asks another service for addresses, each as a contact of its own: one request, several if need be."""
+    contacts: list[AskedContact] = []
+    size = 0
+    for number, uri in enumerate(uris):
+        contact = AskedContact(str(number), (uri,))
+        more = _own_size(contact)
+        if contacts and size + more > STANZA_SIZE:
+            yield _request(to, batch, contacts)
+            contacts, size = [], 0
+        contacts.append(contact)
+        size += more
+    yield _request(to, batch, contacts)
+
+
+def _request(to: Any, batch: str, contacts: Iterable[AskedContact]) -> Any:
     payload = xso.Contacts(batch)
     payload.hop = xso.Hop()
-    for number, uri in enumerate(uris):
-        contact = xso.Contact(str(number))
-        contact.addresses.append(xso.Address(uri))
-        payload.contacts.append(contact)
+    for contact in contacts:
+        payload.contacts.append(_contact(contact, dict.fromkeys(contact.uris, ()))[0])
     return aioxmpp.IQ(aioxmpp.IQType.GET, to=to, payload=payload)
 
 
@@ -112,18 +132,25 @@ def read_uri(text: str) -> Jid | None:
 
 
 def _contact(contact: AskedContact, found: Answers) -> tuple[Any, int]:
-    """Return a contact with its answers, and its size in bytes as XML."""
+    """Return a contact with its answers, and its size in bytes as XML. People beyond `STANZA_SIZE` are left out."""
     element = xso.Contact(contact.id)
-    size = _size("<contact id=></contact>", contact.id)
+    size = _own_size(contact)
     for asked in contact.uris:
         address = xso.Address(asked)
-        size += _size("<address uri=></address>", asked)
         for person in found[asked]:
-            discovery = xso.Discovery(uri(person))
-            size += _size("<discovery uri=/>", uri(person))
-            address.discoveries.append(discovery)
+            more = _size("<discovery uri=/>", uri(person))
+            if size + more > STANZA_SIZE:
+                break
+            address.discoveries.append(xso.Discovery(uri(person)))
+            size += more
         element.addresses.append(address)
     return element, size
+
+
+def _own_size(contact: AskedContact) -> int:
+    """Return the size in bytes of a contact without answers."""
+    addresses = sum(_size("<address uri=></address>", asked) for asked in contact.uris)
+    return _size("<contact id=></contact>", contact.id) + addresses
 
 
 def _size(tags: str, value: str) -> int:

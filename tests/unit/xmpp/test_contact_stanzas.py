@@ -66,13 +66,31 @@ class TestRequests:
         assert asked.contacts == (AskedContact("x" * 200, ("y" * 1000,)),)
 
     def test_our_own_is_marked(self) -> None:
-        iq = contact_stanzas.request(aioxmpp.JID.fromstr("peer.test"), "b", ["tel:+15550100", "mailto:a@b"])
+        (iq,) = contact_stanzas.requests(aioxmpp.JID.fromstr("peer.test"), "b", ["tel:+15550100", "mailto:a@b"])
         iq.autoset_id()
         asked = contact_stanzas.enquiry(iq.payload)
         assert asked.relayed
         assert asked.batch == "b"
         assert asked.uris == ("tel:+15550100", "mailto:a@b")
         assert iq.type_ is aioxmpp.IQType.GET
+
+    def test_our_own_end_no_stream(self) -> None:
+        uris = [f"mailto:{n:03}" + 250 * "'" + "@x" for n in range(200)]
+        sent = list(contact_stanzas.requests(aioxmpp.JID.fromstr("peer.test"), "b", uris))
+        for iq in sent:
+            iq.autoset_id()
+        assert all(len(written(iq).encode()) < 60_000 for iq in sent)
+        asked = [contact_stanzas.enquiry(iq.payload) for iq in sent]
+        assert all(one.batch == "b" and one.relayed for one in asked)
+        assert [uri for one in asked for uri in one.uris] == uris
+        ids = [contact.id for one in asked for contact in one.contacts]
+        assert len(set(ids)) == len(uris)
+
+    def test_a_contact_whose_answer_would_end_the_stream(self) -> None:
+        addresses = "".join(f"<address uri='{n}{400 * '&lt;'}'/>" for n in range(12))
+        assert len(contact_stanzas.enquiry(contacts(one(addresses))).contacts) == 1
+        with pytest.raises(Refused, match="too many addresses in one contact"):
+            contact_stanzas.enquiry(contacts(one(addresses + addresses.replace("uri='", "uri='x"))))
 
 
 class TestAnswers:
@@ -116,6 +134,16 @@ class TestAnswers:
             ["large"],
             ["small"],
         ]
+
+    def test_a_crowd_behind_one_number_ends_no_stream(self) -> None:
+        crowd = tuple(Jid(f"p{n}", "capulet.lit") for n in range(5000))
+        asked = AskedContact("1", ("tel:1", "tel:2"))
+        (message,) = contact_stanzas.answers(Enquiry("b", ()), [asked], {"tel:1": crowd, "tel:2": crowd})
+        assert len(written(message).encode()) < 60_000
+        found = contact_stanzas.found(message.contact_disco)
+        assert set(found) == {"tel:1", "tel:2"}
+        assert found["tel:1"] == crowd[: len(found["tel:1"])]
+        assert len(found["tel:1"]) > 500
 
     def test_nothing_is_no_stanza(self) -> None:
         assert not list(contact_stanzas.answers(Enquiry("b", ()), [], {}))
