@@ -16,6 +16,7 @@ import pytest
 from agi_xmpp.config import load, parse
 from agi_xmpp.control import ask
 from agi_xmpp.errors import BadJid, Bounced, ConfigError
+from agi_xmpp.features.contacts.directory import Directory
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.service import Service, notify
 from tests.unit.features.fakes import FakeSession
@@ -291,6 +292,32 @@ async def test_a_session_that_serves_no_phones_any_more_has_no_host(made, tmp_pa
     await service.reload()
     assert isinstance(served["pbx"], Phones)
     assert served["pbx"] is service._phones
+    await service.stop()
+
+
+async def test_while_new_contacts_are_read_the_old_ones_count(made, tmp_path, monkeypatch):
+    make, _, write = made
+    people = tmp_path / "people.csv"
+    people.write_text("jid,number\nann@example.org,101\n")
+    contacts = f'{TEXT.format("pbx", "a@example.org", "old")}[contacts]\naccount = "pbx"\ndirectory = ["{people}"]\n'
+    service = make()
+    await service.start()
+    write(contacts)
+    await service.reload()
+    session, found = service.accounts["pbx"], []
+    start = Directory.start
+
+    async def slowly(self):
+        who_is = service._dispatcher.who_is
+        found.append((session.contact_host, await who_is.find(who_is.read("101"), 1.0)))
+        await start(self)
+
+    monkeypatch.setattr(Directory, "start", slowly)
+    before = session.contact_host
+    write(f'{contacts}hidden = ["eve@example.org"]\n')
+    await service.reload()
+    assert [(host, str(known.jid)) for host, known in found] == [(before, "ann@example.org")]
+    assert session.contact_host not in (None, before)
     await service.stop()
 
 

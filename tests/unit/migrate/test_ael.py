@@ -12,7 +12,8 @@ from agi_xmpp.migrate.ael import includes
 from tests.migrate_corpus import documentation, fragments, migrated
 
 FRAGMENTS = list(fragments("ael"))
-PLAIN = [fragment.before for fragment in FRAGMENTS if fragment.before == fragment.after]
+#: Without a call of ours: a comma put into one with too few arguments would make it one that is migrated.
+PLAIN = [one.before for one in FRAGMENTS if one.before == one.after and "JabberSend(" not in one.before]
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS, ids=str)

@@ -204,6 +204,28 @@ class TestDirectory:
         assert ("larger than" in found.complaint) is not fits
         await found.stop()
 
+    async def test_a_disk_that_hangs_does_not_hold_up_the_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fifo = tmp_path / "people.csv"
+        os.mkfifo(fifo)
+        monkeypatch.setattr(directory, "START_TIME", 0.05)
+        found = Directory({}, [fifo])
+        await found.start()
+        assert "contacts: the files are still being read" in caplog.text
+        with fifo.open("wb") as file:
+            file.write(b"jid,number\nbob@x.org,102\n")
+        assert await found.find(address("tel:102")) == (Holder(BOB),)
+        await found.stop()
+
+    async def test_who_asks_while_it_ends_gets_what_was_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "people.csv"
+        path.write_bytes(b"jid,number\nann@x.org,101\n")
+        found = Directory({}, [path])
+        await found.start()
+        await found.stop()
+        assert await found.find(address("tel:101")) == (Holder(ANN),)
+
     async def test_a_slow_disk_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fifo = tmp_path / "people.csv"
         os.mkfifo(fifo)  # opening it waits until somebody writes
