@@ -106,7 +106,7 @@ class Service:
         self._listening = _addresses(self.settings, self.ports)
         log.info("agi-xmpp %s serves agi://%s", __version__, self._listening)
         await self._start_phones(phones)
-        await self._start_contacts()
+        self._start_contacts(await _read_directory(self.settings))
         for session in self.accounts:
             await session.start()
         if self._ami is not None:
@@ -197,6 +197,8 @@ class Service:
             for name, account in _accounts(new).items()
             if account != before.get(name)
         }
+        # Read before anything ends: meanwhile the old one answers.
+        directory = await _read_directory(new) if fresh or _contacts(new) != _contacts(old) else None
         # What can be wrong with the new file has been found by now: from here on it is in force.
         self.settings = new
         if _fixed(new) != self._fixed:
@@ -215,7 +217,9 @@ class Service:
         for session in fresh.values():
             await session.start()
         await self._apply_phones(old, new, fresh)
-        await self._apply_contacts(old, new, fresh)
+        if directory is not None:
+            await self._stop_contacts()
+            self._start_contacts(directory)
         for names, what in ((gone, "removed"), (fresh, "logs in anew")):
             for name in names:
                 log.info("reload: account %s %s", name, what)
@@ -276,32 +280,23 @@ class Service:
 
     # Contacts
 
-    async def _start_contacts(self) -> None:
+    def _start_contacts(self, directory: Directory) -> None:
         """Let clients and the dialplan look up whom a number belongs to."""
-        settings = self.settings
-        contacts, phone = settings.contacts, settings.phone
-        country = (contacts.country if contacts else "") or (phone.book.country if phone else "")
-        self._directory = Directory(phone.user if phone else {}, contacts.directory if contacts else [], country)
-        await self._directory.start()
+        contacts = self.settings.contacts
+        self._directory = directory
         if contacts is not None:
-            self._finder = Finder(settings, self.accounts[contacts.account], self._directory)
+            self._finder = Finder(self.settings, self.accounts[contacts.account], directory)
         book = self._phones.lookup if self._phones is not None else None
-        self._dispatcher.who_is = WhoIs(self._directory, self._finder, book)
+        self._dispatcher.who_is = WhoIs(directory, self._finder, book)
 
     async def _stop_contacts(self) -> None:
+        """Let clients look nobody up any more. Calls that are being served may, with what is known."""
         directory, self._directory = self._directory, None
         finder, self._finder = self._finder, None
-        self._dispatcher.who_is = None
         if finder is not None:
             await finder.stop()
         if directory is not None:
             await directory.stop()
-
-    async def _apply_contacts(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> None:
-        """Begin anew where contacts, phones, or an account have changed."""
-        if (new.contacts, new.phone, new.ami) != (old.contacts, old.phone, old.ami) or fresh:
-            await self._stop_contacts()
-            await self._start_contacts()
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -389,6 +384,20 @@ def _accounts(settings: Settings) -> dict[str, AccountSettings]:
                 buddies = list(dict.fromkeys([*account.buddies, *phone.user]))
                 accounts[name] = account.model_copy(update={"buddies": buddies})
     return accounts
+
+
+def _contacts(settings: Settings) -> tuple[object, ...]:
+    """What contacts depend on, besides the sessions."""
+    return settings.contacts, settings.phone, settings.ami
+
+
+async def _read_directory(settings: Settings) -> Directory:
+    """Return the people of the user map and of files."""
+    contacts, phone = settings.contacts, settings.phone
+    country = (contacts.country if contacts else "") or (phone.book.country if phone else "")
+    directory = Directory(phone.user if phone else {}, contacts.directory if contacts else [], country)
+    await directory.start()
+    return directory
 
 
 def _plain(info: SessionInfo | AmiInfo) -> dict[str, Any]:

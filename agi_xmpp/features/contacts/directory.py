@@ -32,6 +32,9 @@ MAX_SIZE = 32 * 1024 * 1024
 #: Seconds for a look at the files. The disk may be a network's: what was read before counts then.
 LOOK_TIME = 1.0
 
+#: Seconds for the first look: 100 000 people take some of them. A disk that hangs must not keep us from serving calls.
+START_TIME = 10.0
+
 _JID = ("jid", "xmpp", "jabber id")
 _NAME = ("name", "full name", "display name")
 _NUMBER = re.compile(r"(number|phone|telephone|tel|mobile|cell)( ?\d+)?")
@@ -123,8 +126,10 @@ class Directory:
         self._reported: dict[Path, str] = {}
 
     async def start(self) -> None:
-        """Read the files, so that the first who asks finds them read; 100 000 people take some seconds."""
-        await self._refresh(None)
+        """Read the files, so that the first who asks finds them read; within `START_TIME` seconds."""
+        await self._refresh(START_TIME)
+        if self._look is not None and not self._look.done():
+            log.warning("contacts: the files are still being read after %g s; until then nobody is in them", START_TIME)
 
     async def find(self, address: Address) -> tuple[Holder, ...]:
         """Return who has an address: the user map's people first, each once. Raises nothing."""
@@ -148,11 +153,12 @@ class Directory:
         return next((file.complaint for file in self._files if file.complaint), "")
 
     async def stop(self) -> None:
-        """End the thread as soon as it has nothing to do."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the thread as soon as it has nothing to do. For who asks all the same, what was read counts."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _refresh(self, timeout: float | None) -> None:
+    async def _refresh(self, timeout: float) -> None:
         """Look whether the files have changed; one look at a time, which may go on after the time."""
         if self._thread is None:
             return
