@@ -320,7 +320,7 @@ def mailcmd(config: Path) -> None:
     import syslog
 
     from agi_xmpp.control import ask
-    from agi_xmpp.features.voicemail.mailcmd import TEMPORARY_FAILURE, deliver, max_mail
+    from agi_xmpp.features.voicemail.mailcmd import TEMPORARY_FAILURE, deliver
 
     def say(sentence: str) -> None:
         click.echo(f"agi-xmpp mailcmd: {sentence}", err=True)
@@ -329,7 +329,7 @@ def mailcmd(config: Path) -> None:
     syslog.openlog("agi-xmpp mailcmd", facility=syslog.LOG_MAIL)
     try:
         settings = load(config)
-        raw = sys.stdin.buffer.read(max_mail(settings.voicemail) + 1)
+        raw = sys.stdin.buffer.read()  # without a limit: what is too large for chat is handed on, and whole
         socket = settings.control.socket
         code = deliver(raw, settings.voicemail, functools.partial(ask, socket), say)
     except (AgiXmppError, OSError) as error:

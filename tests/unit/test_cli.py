@@ -297,6 +297,18 @@ def test_a_mail_that_nobody_takes_is_said_there_and_in_the_system_s_log(config, 
     assert "none.toml" in logged[-1]
 
 
+def test_a_mail_that_is_too_large_is_handed_on_whole(config, monkeypatch, tmp_path):
+    monkeypatch.setattr("syslog.syslog", lambda _priority, _text: None)
+    config.write_text(
+        config.read_text() + f'\n[voicemail]\nmax_size = 1\nundelivered = "{tmp_path}/mails"\n',
+    )
+    mail = MAIL + b"x\n" * 1_000_000
+    result = run("mailcmd", "-c", config, input=mail)
+    assert (result.exit_code, "voicemail.max_size allows no such recording" in result.output) == (0, True)
+    (kept,) = (tmp_path / "mails/new").iterdir()
+    assert kept.read_bytes() == mail
+
+
 def test_check_finds_programs_of_voicemail_that_are_not_there(config):
     config.write_text(config.read_text() + '[voicemail]\ntranscribe = ["/no/such"]\n')
     result = run("check", "-c", config)

@@ -32,7 +32,7 @@ Ask = Callable[[Mapping[str, Any], float], Mapping[str, Any]]
 
 
 def max_mail(settings: VoicemailSettings) -> int:
-    """Return how many bytes of a mail are read: a recording in Base64 (RFC 2045), and some text."""
+    """Return how many bytes a mail for chat may have: a recording in Base64 (RFC 2045), and some text."""
     return settings.max_size * 3 // 2 + 1_000_000
 
 
