@@ -263,7 +263,7 @@ class TestChat:
         call = stage.house.call()
         stage.house.notes.call_changed(Rang(call))
         ringing = await stage.bob.hears()
-        assert ringing.body == "Ann Smith (ACME), +15550100, is calling you (PJSIP/102)."
+        assert ringing.body == "Ann Smith (ACME), +15550100, is calling you (PJSIP/102).\nhttps://crm.example/ann"
         assert ET.fromstring(ringing.xml).findtext(".//{jabber:x:oob}url") == "https://crm.example/ann"
         answer = await stage.says("transfer carol", thread=ringing.thread)
         assert answer.body == "Forwarded to carol: Ann, +15550100."

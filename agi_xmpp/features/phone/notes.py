@@ -161,9 +161,7 @@ class Notes:
                 str(note.person.jid),
                 text,
                 thread=note.call.id,
-                extras=Extras(
-                    replaces=note.first, expects_answer=False, link=entry.link if entry else "", record=record
-                ),
+                extras=Extras(replaces=note.first, expects_answer=False, link=_page(entry), record=record),
                 max_age=ENDING_AGE if note.first or note.ended else RING_AGE,
             )
         except AgiXmppError as error:
@@ -176,8 +174,11 @@ class Notes:
         who = caller(note.call.party, entry)
         who += "," if ", " in who else ""
         if note.answered is None and note.ended is None:
-            return f"{who} is calling you ({note.call.device})."
-        return f"{who} called you at {note.rang:%H:%M}: {self._went(note)}."
+            text = f"{who} is calling you ({note.call.device})."
+        else:
+            text = f"{who} called you at {note.rang:%H:%M}: {self._went(note)}."
+        # In the text, too: few clients show what stands beside it (XEP-0066).
+        return f"{text}\n{_page(entry)}" if _page(entry) else text
 
     def _went(self, note: _Note) -> str:
         if note.answered is None:
@@ -193,6 +194,11 @@ class Notes:
         if ended.how is not How.ELSEWHERE:
             return _ENDINGS.get(ended.how, "over")
         return taken_by(ended, self._people)
+
+
+def _page(entry: Entry | None) -> str:
+    """Return what there is to see of a caller: their page, or their picture where they have none; "" for neither."""
+    return (entry.link or entry.avatar) if entry else ""
 
 
 def taken_by(ended: Ended, people: Mapping[str, Person]) -> str:

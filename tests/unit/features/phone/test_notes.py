@@ -109,15 +109,22 @@ async def test_asterisk_is_lost_while_they_talk():
     assert stage.said[-1].endswith("10:03 on PJSIP/102; Asterisk was out of reach, so how it ended is not known.")
 
 
-async def test_the_phone_book_is_late():
+@pytest.mark.parametrize(
+    ("link", "avatar", "shown"),
+    [
+        ("https://crm.example/1", "https://crm.example/1.png", "https://crm.example/1"),
+        ("", "https://crm.example/1.png", "https://crm.example/1.png"),
+    ],
+)
+async def test_the_phone_book_is_late(link, avatar, shown):
     stage = Stage(patient_book=True)
     await stage.happens(Rang(call()))
     assert stage.said == []
-    stage.entry = Entry("Ann Archer", "ACME", link="https://crm.example/1")
+    stage.entry = Entry("Ann Archer", "ACME", link=link, avatar=avatar)
     stage.book_answers.set()
     await stage.settled()
-    assert stage.said == ["Ann Archer (ACME), 101, is calling you (PJSIP/102)."]
-    assert stage.sent[0][2].link == "https://crm.example/1"
+    assert stage.said == [f"Ann Archer (ACME), 101, is calling you (PJSIP/102).\n{shown}"]
+    assert stage.sent[0][2].link == shown
     assert stage.asked == ["101"]
 
 
