@@ -428,6 +428,17 @@ def _no_bare_pattern(text: str) -> str:
     return text
 
 
+#: Technologies as Asterisk writes them in the names of channels; in a dialplan any case will do.
+_TECHNOLOGIES = ("PJSIP", "SIP", "IAX2", "DAHDI", "SCCP", "Local", "Mobile", "Motif", "Skinny")
+
+
+def _as_asterisk_writes_it(device: str) -> str:
+    """Return ``pjsip/101`` as ``PJSIP/101``: events and states of devices bear that name."""
+    technology, slash, rest = device.partition("/")
+    written = next((name for name in _TECHNOLOGIES if name.casefold() == technology.casefold()), technology)
+    return f"{written}{slash}{rest}"
+
+
 #: A device as Asterisk writes it in dialplans and in front of a channel's number: ``PJSIP/101``.
 Device = Annotated[
     str,
@@ -435,6 +446,7 @@ Device = Annotated[
         r"(?=.{1,80}$)[A-Za-z][A-Za-z0-9]*/[^\s,;&|/()\x00-\x1f]+",
         "is no device: write it as Dial() has it, such as 'PJSIP/101'",
     ),
+    AfterValidator(_as_asterisk_writes_it),
 ]
 
 #: What can be dialled as it stands, or nothing: these characters and no others reach Asterisk.

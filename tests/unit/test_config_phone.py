@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agi_xmpp.config import load, parse
+from agi_xmpp.config import PhoneUser, load, parse
 from agi_xmpp.errors import ConfigError
 
 ACCOUNT = {"jid": "phone@example.org", "password": "s3cr3t-word"}
@@ -34,6 +34,14 @@ def complaint(data):
 def test_a_user_needs_a_device_and_nothing_else():
     settings = phone()
     assert settings.user["alice@example.org"].number == "101"
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [("pjsip/101", "PJSIP/101"), ("PJSIP/101", "PJSIP/101"), ("local/5@ctx", "Local/5@ctx"), ("Own/Ab", "Own/Ab")],
+)
+def test_a_device_is_named_as_asterisks_events_name_it(written, taken):
+    assert PhoneUser(devices=[written], extension="1").devices == [taken]
 
 
 def test_the_extension_may_differ_from_the_device():
