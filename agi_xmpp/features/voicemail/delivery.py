@@ -10,7 +10,7 @@ from datetime import datetime
 
 from agi_xmpp import program
 from agi_xmpp.config import VoicemailSettings
-from agi_xmpp.errors import ConfigError, UploadFailed, XmppError
+from agi_xmpp.errors import BadText, ConfigError, UploadFailed, XmppError
 from agi_xmpp.features.voicemail.recording import Details, Recording
 from agi_xmpp.xmpp.model import Extras, Session
 
@@ -130,11 +130,21 @@ class Voicemail:
             )
         transcript, problem = await writing
         problems.append(problem)
-        lines = [text, f"“{transcript}”" if transcript else "", "" if url else _NOT_SENT]
         extras = Extras(expects_answer=False, replies_to=message_id)
-        try:
+
+        async def tell(said: str) -> None:
+            lines = [text, f"“{said}”" if said else "", "" if url else _NOT_SENT]
             await session.send_message(to, "\n".join(filter(None, lines)), thread=thread, extras=extras)
-        except XmppError as error:
+
+        try:
+            try:
+                await tell(transcript)
+            except BadText as error:  # such as one that the account's max_body does not allow
+                if not transcript:
+                    raise
+                problems.append(f"the transcript could not be sent: {error}")
+                await tell("")
+        except (XmppError, BadText) as error:
             if not url:
                 raise
             problems.append(f"the text beside the recording could not be sent: {error}")

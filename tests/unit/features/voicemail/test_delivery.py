@@ -10,7 +10,7 @@ import pytest
 
 from agi_xmpp import program
 from agi_xmpp.config import VoicemailSettings
-from agi_xmpp.errors import Bounced, ConfigError, NotConnected, UploadFailed
+from agi_xmpp.errors import BadText, Bounced, ConfigError, NotConnected, UploadFailed
 from agi_xmpp.features.voicemail.delivery import MAX_PROGRAMS, MAX_SHOWN, Delivered, Voicemail, describe, shown
 from agi_xmpp.features.voicemail.recording import Details, Recording
 from agi_xmpp.xmpp.model import Extras
@@ -149,6 +149,33 @@ async def test_a_note_that_is_lost_takes_nothing_back() -> None:
 
     result = await deliver(Once())
     assert result == Delivered(URL, ["the text beside the recording could not be sent: away"])
+
+
+class Narrow(FakeSession):
+    """Its account allows only so many characters."""
+
+    max_body = 60
+
+    async def send_message(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args[1]) > self.max_body:
+            raise BadText(f"the text has {len(args[1])} characters; max_body allows {self.max_body}")
+        return await super().send_message(*args, **kwargs)
+
+
+@pytest.mark.parametrize("upload", [URL, UploadFailed("no")])
+async def test_a_transcript_that_is_too_long_for_the_account_takes_nothing_with_it(upload: Any) -> None:
+    session = Narrow(upload=upload)
+    result = await deliver(session, transcribe=["/bin/sh", "-c", "printf %060d 0"])
+    assert result.status == ("SENT" if upload is URL else "TEXT")
+    assert re.fullmatch(r"the transcript could not be sent: .* max_body allows 60", result.problems[-1])
+    assert messages(session)[-1][0].startswith("Voicemail from Ann, 0:23")
+
+
+async def test_a_note_that_cannot_be_sent_takes_nothing_back() -> None:
+    session = Narrow()
+    result = await Voicemail(VoicemailSettings()).deliver(session, BOB, WAV, "x" * 61, thread="t")
+    assert result.status == "SENT"
+    assert "the text beside the recording could not be sent: the text has 61 characters" in result.problems[0]
 
 
 async def test_no_recording_at_all() -> None:
