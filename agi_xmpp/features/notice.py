@@ -7,7 +7,6 @@ the maintenance of last week among today's messages.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -143,10 +142,15 @@ async def say_goodbye(session: Session, people: Sequence[str], text: str) -> Non
         told += 1
 
     reason = f"{GOODBYE_TIME:g} s are over"
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(GOODBYE_TIME):
             report = await tell(session, people, text, text, timeout=GOODBYE_TIME, pause=count)
             reason = report.stopped
+    except TimeoutError:
+        pass
+    except UsageError as error:  # no text for this account, such as one longer than its max_body
+        log.error("account %s: stop_notice: nobody was told: %s", session.account, error)
+        return
     if told < len(people):
         log.warning("account %s: stop_notice: %d were not told: %s", session.account, len(people) - told, reason)
 

@@ -15,7 +15,7 @@ import pytest
 
 from agi_xmpp.config import load, parse
 from agi_xmpp.control import ask
-from agi_xmpp.errors import BadJid, Bounced, ConfigError
+from agi_xmpp.errors import BadJid, BadText, Bounced, ConfigError
 from agi_xmpp.features.contacts.directory import Directory
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.service import Service, notify
@@ -198,6 +198,18 @@ async def test_a_stop_may_be_told(made, text, told):
     session = service.accounts["pbx"]
     await service.stop()
     assert [args for _, args, _ in session.calls] == [("bob@x.org", text, text)] * told
+
+
+async def test_a_notice_that_cannot_be_sent_does_not_keep_the_service_from_its_end(made, caplog):
+    make, log, _ = made
+    service = make()
+    account = {**ACCOUNT, "buddies": ["bob@x.org"], "stop_notice": "Back at 8."}
+    service.settings = parse({"account": {"pbx": account}}, "test")
+    await service.start()
+    service.accounts["pbx"].results["send_headline"] = BadText("the text has 10 characters; max_body allows 9")
+    await service.stop()
+    assert log[-1][:2] == ("stop", "pbx")
+    assert "account pbx: stop_notice: nobody was told: the text has 10 characters; max_body allows 9" in caplog.text
 
 
 async def test_the_status_has_the_accounts_in_the_order_of_the_file(made):
