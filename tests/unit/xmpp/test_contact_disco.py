@@ -240,6 +240,14 @@ class TestRequests:
         await wire.result(wire.ask(contact("a", "tel:1")))
         await wire.headline()
 
+    async def test_a_service_that_asks_for_its_people_may_ask_for_more_at_once(self, wire: Wire) -> None:
+        late = asyncio.Event()
+        wire.host.parts = [late, {"tel:1": ()}]
+        asked = "<relayed xmlns='agi-xmpp:contact-disco'/>" + contact("a", "tel:1")
+        for _ in range(contact_disco.ANSWERS_EACH + 1):
+            await wire.result(wire.ask(asked))
+        late.set()
+
     async def test_when_it_is_not_served(self, wire: Wire) -> None:
         wire.session.serve_contacts(None)
         assert await wire.refusal(wire.ask(contact("a", "tel:1"))) == ("cancel", "service-unavailable")
