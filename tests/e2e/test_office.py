@@ -379,6 +379,13 @@ class TestActions:
 
 
 class TestWhatOthersSee:
+    @everywhere
+    async def test_what_is_offered_is_found(self, office: Office) -> None:
+        offered = await office["alice"].buddy.info(office.jid)
+        for name in ("ring", "dial", "forward", "hangup", "do-not-disturb"):
+            assert f"{NAMESPACE}#{name}" in offered
+        assert f"{NAMESPACE}#phone-book" not in offered
+
     @pytest.mark.parametrize("server_and_mode", ["prosody-component", "ejabberd-component"], indirect=True)
     async def test_a_phone_contact(self, office: Office) -> None:
         alice, bob = await office.phones("101", "102")

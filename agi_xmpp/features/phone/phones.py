@@ -43,6 +43,9 @@ log = logging.getLogger("agi_xmpp.phone")
 #: Seconds between looks at Asterisk's own list of channels: an event that was lost is made up for by then.
 WATCHDOG = 60.0
 
+#: What this installation can do is told under this name in service discovery; the protocol's own text only asks for it.
+FEATURES = "http://jivesoftware.com/xmlns/phone"
+
 #: Seconds until the list is asked for again when Asterisk did not give it.
 RESYNC_RETRY = 5.0
 
@@ -220,8 +223,21 @@ class Phones:
         return self.people.by_jid(who) is not None
 
     def features(self) -> Sequence[str]:
-        """See `PhoneHost.features`."""
-        return ()
+        """See `PhoneHost.features`. docs/phone.md has the list."""
+        settings = self._settings
+        offered = {
+            "ring": True,
+            "dial": True,
+            "forward": True,
+            "hangup": True,
+            "do-not-disturb": True,
+            "contacts": settings.contacts,
+            "presence": settings.presence_state,
+            "queues": settings.pause_queues,
+            "phone-book": not self._book.is_empty,
+            "records": settings.records.send != "none",
+        }
+        return [f"{FEATURES}#{name}" for name, there in offered.items() if there]
 
     async def act(self, who: Jid, action: PhoneAction) -> None:
         """See `PhoneHost.act`."""

@@ -649,3 +649,18 @@ async def test_a_queue_that_is_full_is_a_line_in_the_log(store, caplog):
     assert "bob@x.org is not told of a call that is over: 1000 messages wait already" in caplog.text
     assert "Zoe" not in caplog.text
     await house.phones.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [
+        ({}, {"contacts"}),
+        ({"contacts": False}, set()),
+        ({"presence_state": True, "pause_queues": True}, {"contacts", "presence", "queues"}),
+        ({"records": {"send": "missed"}}, {"contacts", "records"}),
+        ({"book": {"command": ["/bin/true"]}}, {"contacts", "phone-book"}),
+    ],
+)
+async def test_what_this_installation_can_do(store, changes, more):
+    names = {feature.rpartition("#")[2] for feature in House(store, **changes).phones.features()}
+    assert names == {"ring", "dial", "forward", "hangup", "do-not-disturb"} | more
