@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,8 @@ class Uploads:
         except TimeoutError:
             raise UploadFailed(f"the upload was not complete within {timeout:g} s") from None
         url = str(slot.get.url)
-        if not url.startswith("https://"):
+        # Nothing behind it: it is a text of its own, and clients play it only as that.
+        if not re.fullmatch(r"https://\S+", url) or not url.isprintable():
             raise UploadFailed(f"{service.jid} names an address for others that is not https://")
         log.info("account %s: uploaded %d bytes by %s", self._account, len(data), service.jid)
         return url

@@ -253,6 +253,7 @@ async def test_refusals_are_said(house: House, session: BaseSession, answer: Ans
         ("<put url='http://localhost/x'/><get url='{web}/x'/>", "that is not https://"),
         ("<put url='{web}/x'/><get url='javascript:alert(1)'/>", "for others that is not https://"),
         ("<put url='{web}/x'/><get url='http://localhost/x'/>", "for others that is not https://"),
+        ("<put url='{web}/x'/><get url='{web}/x&#10;More words.'/>", "for others that is not https://"),
     ],
 )
 async def test_slots_that_are_none(house: House, session: BaseSession, slot: str, words: str) -> None:
