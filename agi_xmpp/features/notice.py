@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from agi_xmpp.config import Settings
 from agi_xmpp.errors import BadText, ConfigError, NotConfirmed, NotConnected, UnknownAccount, UsageError, XmppError
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.model import Session, SessionState
+from agi_xmpp.xmpp.model import Extras, Session, SessionState
 
 log = logging.getLogger("agi_xmpp.notice")
 
@@ -178,13 +178,14 @@ async def tell(
     Raises:
         BadJid, BadText: it cannot be sent; nobody was told.
     """
+    extras = Extras(expects_answer=False, headline=True, subject=subject)
     sent = 0
     refused: list[str] = []
     loop = asyncio.get_running_loop()
     for person in people:
         began = loop.time()
         try:
-            await session.send_headline(person, subject, body, timeout=timeout)
+            await session.send_message(person, body, extras=extras, timeout=timeout)
         except (NotConnected, NotConfirmed) as error:
             return Report(sent, tuple(refused), str(error))
         except XmppError as error:

@@ -108,7 +108,9 @@ class Extras:
         replies_to: the id of an earlier message of ours that it belongs to (XEP-0461), or "".
         markable: ask to be told when a client has shown it (XEP-0333); `Session.seen` waits for that.
         record: of a call that is over; the text says the same.
-        headline: send it as a headline: to the clients that are there, and nobody is waked for it.
+        headline: send it as a headline: every client that is there gets it, and for who is not it is kept nowhere (RFC
+            6121 section 8.5.2), unless a record asks for that. Nobody is waked for it.
+        subject: a line above the text, or "".
     """
 
     buttons: tuple[Button, ...] = ()
@@ -119,6 +121,7 @@ class Extras:
     markable: bool = False
     record: CallRecord | None = None
     headline: bool = False
+    subject: str = ""
 
 
 #: Nothing besides the text.
@@ -460,21 +463,6 @@ class Session(Protocol):
         Raises:
             NotAcknowledged: no client has said so within ``timeout``.
             Bounced: the message came back.
-        """
-
-    async def send_headline(self, to: str, subject: str, body: str, *, timeout: float = 10.0) -> str:
-        """Send a headline and return its id once the server has acknowledged it.
-
-        Every client of the addressee that is there gets it; for who is not, it is kept nowhere (RFC 6121 section
-        8.5.2.1.1 and 8.5.2.2.1).
-
-        Args:
-            to: a JID; what counts is the bare one.
-            subject, body: what is shown.
-            timeout: seconds for a session and the acknowledgement.
-
-        Raises:
-            BadJid, BadText, NotConnected, NotConfirmed, Bounced: as for `send_message`.
         """
 
     def queue_message(

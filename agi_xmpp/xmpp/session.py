@@ -212,7 +212,7 @@ class BaseSession:
     ) -> str:
         """See `Session.send_message`."""
         address = parse(to)
-        text = clean_body(body, self._settings.max_body)
+        text = self._clean(body, extras)
         thread = thread_id(thread)
         sent = self._outbox.add(
             _message_id(message_id), address, thread, wants_receipt=receipt, markable=extras.markable
@@ -246,14 +246,6 @@ class BaseSession:
         if not await _comes_true(sent, lambda: sent.seen, timeout):
             raise NotAcknowledged(f"no client of {sent.to} has said within {timeout:g} s that it has shown the message")
 
-    async def send_headline(self, to: str, subject: str, body: str, *, timeout: float = 10.0) -> str:
-        """See `Session.send_headline`."""
-        address = parse(to).bare
-        title, text = (clean_body(words, self._settings.max_body) for words in (subject, body))
-        sent = self._outbox.add(_message_id(""), address, "")
-        await self._send(sent, lambda: stanzas.headline(sent.id, address, title, text), _now() + timeout)
-        return sent.id
-
     def queue_message(
         self,
         to: str,
@@ -266,7 +258,7 @@ class BaseSession:
     ) -> str:
         """See `Session.queue_message`."""
         address = parse(to)
-        text = clean_body(body, self._settings.max_body)
+        text = self._clean(body, extras)
         for late in self._queue.expired():
             self._dropped(late, "there was no session in time")
         if self._stopping:
@@ -310,6 +302,12 @@ class BaseSession:
 
     def _dropped(self, message: Queued, reason: str) -> None:
         log.warning("account %s: message %s to %s was dropped: %s", self._account, message.id, message.to, reason)
+
+    def _clean(self, body: str, extras: Extras) -> str:
+        """Return a text as it will arrive; BadText if it, or the line above it, cannot be sent."""
+        if extras.subject:
+            clean_body(extras.subject, self._settings.max_body)
+        return clean_body(body, self._settings.max_body)
 
     def _chat(self, sent: Sent, body: str, extras: Extras) -> Any:
         return stanzas.chat(

@@ -61,6 +61,8 @@ def chat(
     kind = aioxmpp.MessageType.HEADLINE if extras.headline else aioxmpp.MessageType.CHAT
     message = aioxmpp.Message(kind, to=outward(to), id_=message_id)
     message.body[None] = body
+    if extras.subject:
+        message.subject[None] = extras.subject
     if thread:
         message.thread = aioxmpp.stanza.Thread()
         message.thread.identifier = thread
@@ -79,14 +81,6 @@ def chat(
     message.xep0333_markable = extras.markable or bool(extras.buttons)
     if extras.buttons:
         _add_buttons(message, extras.buttons, own)
-    return message
-
-
-def headline(message_id: str, to: Jid, subject: str, body: str) -> Any:
-    """Return a message that tells something and wants no answer (RFC 6121 section 5.2.2)."""
-    message = aioxmpp.Message(aioxmpp.MessageType.HEADLINE, to=outward(to), id_=message_id)
-    message.subject[None] = subject
-    message.body[None] = body
     return message
 
 

@@ -19,6 +19,7 @@ from agi_xmpp.errors import BadJid, BadText, Bounced, ConfigError
 from agi_xmpp.features.contacts.directory import Directory
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.service import Service, notify
+from agi_xmpp.xmpp.model import Extras
 from tests.unit.features.fakes import FakeSession
 
 
@@ -197,7 +198,7 @@ async def test_a_stop_may_be_told(made, text, told):
     await service.start()
     session = service.accounts["pbx"]
     await service.stop()
-    assert [args for _, args, _ in session.calls] == [("bob@x.org", text, text)] * told
+    assert [(*args, more["extras"].subject) for _, args, more in session.calls] == [("bob@x.org", text, text)] * told
 
 
 async def test_a_notice_that_cannot_be_sent_does_not_keep_the_service_from_its_end(made, caplog):
@@ -206,7 +207,7 @@ async def test_a_notice_that_cannot_be_sent_does_not_keep_the_service_from_its_e
     account = {**ACCOUNT, "buddies": ["bob@x.org"], "stop_notice": "Back at 8."}
     service.settings = parse({"account": {"pbx": account}}, "test")
     await service.start()
-    service.accounts["pbx"].results["send_headline"] = BadText("the text has 10 characters; max_body allows 9")
+    service.accounts["pbx"].results["send_message"] = BadText("the text has 10 characters; max_body allows 9")
     await service.stop()
     assert log[-1][:2] == ("stop", "pbx")
     assert "account pbx: stop_notice: nobody was told: the text has 10 characters; max_body allows 9" in caplog.text
@@ -229,11 +230,12 @@ async def test_the_control_socket_sends_a_notice(made):
     service = make()
     await service.start()
     session = service.accounts["pbx"]
-    session.results["send_headline"] = Bounced("bob@x.org: it came back", "gone")
+    session.results["send_message"] = Bounced("bob@x.org: it came back", "gone")
     request = {"account": "PBX", "people": ["bob@x.org"], "subject": "Tonight", "text": "No phones.", "timeout": 3}
     answer = await asyncio.to_thread(ask, str(service._control.path), {"do": "notice", **request})
     assert answer == {"sent": 0, "refused": ["bob@x.org: it came back"], "stopped": ""}
-    assert session.calls == [("send_headline", ("bob@x.org", "Tonight", "No phones."), {"timeout": 3.0})]
+    extras = Extras(expects_answer=False, headline=True, subject="Tonight")
+    assert session.calls == [("send_message", ("bob@x.org", "No phones."), {"extras": extras, "timeout": 3.0})]
     await service.stop()
 
 

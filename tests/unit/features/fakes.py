@@ -86,7 +86,6 @@ class FakeSession:
             "send_message": "m1",
             "delivered": None,
             "seen": None,
-            "send_headline": "h1",
             "queue_message": "q1",
             "receive_message": IncomingMessage(Jid("bob", "x.org", "pc"), "1", "chat", "b1", "", 0.0, 0.0),
             "presence": Presence(Show.AWAY, "at lunch", "pc", 5),
@@ -155,9 +154,6 @@ class FakeSession:
 
     async def seen(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("seen", args, kwargs)
-
-    async def send_headline(self, *args: Any, **kwargs: Any) -> Any:
-        return await self._result("send_headline", args, kwargs)
 
     async def receive_message(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("receive_message", args, kwargs)

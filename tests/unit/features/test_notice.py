@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -29,8 +30,10 @@ from agi_xmpp.features.notice import (
     say_goodbye,
     tell,
 )
-from agi_xmpp.xmpp.model import SessionState
+from agi_xmpp.xmpp.model import Extras, SessionState
 from tests.unit.features.fakes import FOREVER, FakeSession
+
+NOTICE = Extras(expects_answer=False, headline=True, subject="Tonight")
 
 ACCOUNT: dict[str, Any] = {"jid": "a@x.org", "password": "s3cr3t-word", "buddies": ["bob@x.org", "carol@x.org"]}
 PHONE = {
@@ -129,7 +132,7 @@ class TestTell:
         session = FakeSession()
         assert await self.tell(session, "bob@x.org", "ann@x.org") == Report(2)
         assert session.calls == [
-            ("send_headline", (person, "Tonight", "No phones."), {"timeout": 7.0})
+            ("send_message", (person, "No phones."), {"extras": NOTICE, "timeout": 7.0})
             for person in ("bob@x.org", "ann@x.org")
         ]
         assert len(self.pauses) == 2
@@ -138,7 +141,7 @@ class TestTell:
 
     async def test_who_does_not_exist_keeps_nothing_from_the_others(self):
         class Session(FakeSession):
-            async def send_headline(self, to: str, *args: Any, **kwargs: Any) -> str:
+            async def send_message(self, to: str, *args: Any, **kwargs: Any) -> str:
                 if to == "nobody@x.org":
                     raise Bounced("nobody@x.org: it came back", "service-unavailable")
                 return "h"
@@ -148,13 +151,13 @@ class TestTell:
 
     @pytest.mark.parametrize("error", [NotConnected("away"), NotConfirmed("it broke")])
     async def test_without_a_connection_nobody_else_is_tried(self, error):
-        session = FakeSession(send_headline=error)
+        session = FakeSession(send_message=error)
         assert await self.tell(session, "ann@x.org", "bob@x.org") == Report(0, (), str(error))
         assert len(session.calls) == 1
 
     async def test_what_cannot_be_sent_is_an_error(self):
         with pytest.raises(BadText, match="U\\+0001"):
-            await self.tell(FakeSession(send_headline=BadText("U+0001")), "ann@x.org")
+            await self.tell(FakeSession(send_message=BadText("U+0001")), "ann@x.org")
 
 
 class TestGoodbye:
@@ -162,8 +165,9 @@ class TestGoodbye:
         monkeypatch.setattr(notice, "RATE", 0.001)
         session = FakeSession()
         await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")
-        assert [args for _, args, _ in session.calls] == [
-            (person, "Back at 8.", "Back at 8.") for person in ("bob@x.org", "ann@x.org")
+        extras = dataclasses.replace(NOTICE, subject="Back at 8.")
+        assert [(args, more["extras"]) for _, args, more in session.calls] == [
+            ((person, "Back at 8."), extras) for person in ("bob@x.org", "ann@x.org")
         ]
 
     async def test_without_a_connection_nobody_is_waited_for(self):
@@ -174,11 +178,11 @@ class TestGoodbye:
 
     async def test_the_time_is_limited(self, monkeypatch, caplog):
         monkeypatch.setattr(notice, "GOODBYE_TIME", 0.01)
-        await say_goodbye(FakeSession(send_headline=FOREVER), ["bob@x.org"], "Back at 8.")
+        await say_goodbye(FakeSession(send_message=FOREVER), ["bob@x.org"], "Back at 8.")
         assert "account pbx: stop_notice: 1 were not told: 0.01 s are over" in caplog.text
 
     async def test_a_connection_that_breaks_ends_it(self, caplog):
-        session = FakeSession(send_headline=NotConnected("away"))
+        session = FakeSession(send_message=NotConnected("away"))
         await say_goodbye(session, ["bob@x.org", "ann@x.org"], "Back at 8.")
         assert "stop_notice: 2 were not told: away" in caplog.text
 

@@ -33,8 +33,8 @@ SHOWN: dict[str, list[Callable[[], Any]]] = {
         lambda: chat(Extras(link="https://x.org/bob")),
         lambda: chat(Extras(replies_to="m0")),
         lambda: chat(Extras(markable=True)),
+        lambda: chat(Extras(headline=True, subject="subject")),
     ],
-    "stanzas.headline": [lambda: stanzas.headline("m1", BOB, "subject", "words")],
     "room_stanzas.groupchat": [lambda: room_stanzas.groupchat("m1", ROOM, "words")],
 }
 

@@ -767,18 +767,21 @@ async def test_seen_needs_a_message_that_asked(server: FakeServer) -> None:
 @BOTH
 async def test_a_headline(server: FakeServer) -> None:
     async with online(server) as session:
-        message_id = await session.send_headline(f"{BOB}/phone", "Tonight", "No phones from 22 h on.")
+        extras = Extras(expects_answer=False, headline=True, subject="Tonight")
+        message_id = await session.send_message(BOB, "No phones from 22 h on.", extras=extras)
         sent = await server.hears("message")
         assert (sent.get("type"), sent.get("id"), sent.get("to")) == ("headline", message_id, BOB)
         children = [(child.tag.removeprefix(CLIENT), child.text) for child in sent]
         assert sorted(children) == [("body", "No phones from 22 h on."), ("subject", "Tonight")]
 
 
-@pytest.mark.parametrize(("subject", "body"), [("", "x"), ("x", ""), ("a\0b", "x"), ("x", "a\0b")])
-async def test_a_headline_that_cannot_be_sent(server: FakeServer, subject: str, body: str) -> None:
+@pytest.mark.parametrize("subject", ["a\0b", 60_001 * "x"])
+async def test_a_subject_that_cannot_be_sent(server: FakeServer, subject: str) -> None:
     async with online(server) as session:
         with pytest.raises(BadText):
-            await session.send_headline(BOB, subject, body)
+            await session.send_message(BOB, "x", extras=Extras(subject=subject))
+        with pytest.raises(BadText):
+            session.queue_message(BOB, "x", extras=Extras(subject=subject))
         assert session.info().sent == 0
 
 
