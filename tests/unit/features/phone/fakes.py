@@ -58,6 +58,11 @@ class FakeAmi:
         await self.action(name, headers)
         return []
 
+    def taken(self) -> list[tuple[str, dict[str, str]]]:
+        """Return names and headers of the actions since the last time."""
+        taken, self.actions = self.actions, []
+        return [(name, headers) for name, headers, _variables in taken]
+
     @property
     def names(self) -> list[str]:
         return [name for name, _headers, _variables in self.actions]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from agi_xmpp.ami.calls import Call, Party, Phase
@@ -17,6 +16,7 @@ from agi_xmpp.features.phone.watches import Watches
 from agi_xmpp.xmpp.model import Jid
 from tests.unit.clock import Clock
 from tests.unit.features.fakes import FakeSession
+from tests.unit.features.phone.fakes import FakeAmi
 
 USERS: dict[str, Any] = {
     "ann@x.org": {"devices": ["PJSIP/101", "PJSIP/201"], "name": "Ann Smith"},
@@ -41,35 +41,6 @@ def call(owner: Jid = BOB, **changes: Any) -> Call:
     """A call of Ann's that rings at Bob's."""
     basic = Call("c-1", str(owner), Phase.RINGING, True, False, "PJSIP/102", Party("101", "Ann Smith"), "PJSIP/102-1")
     return dataclasses.replace(basic, **changes)
-
-
-class FakeAmi:
-    """Takes actions down, and answers as it was told to.
-
-    Attributes:
-        actions: what came.
-        errors: what an action raises, by its first header's value.
-        down: what all actions raise.
-    """
-
-    def __init__(self) -> None:
-        self.actions: list[tuple[str, dict[str, str]]] = []
-        self.errors: dict[str, Exception] = {}
-        self.down: Exception | None = None
-
-    async def action(self, name: str, headers: Mapping[str, str] | None = None, **_more: Any) -> dict[str, str]:
-        await asyncio.sleep(0)
-        if self.down:
-            raise self.down
-        self.actions.append((name, dict(headers or {})))
-        if error := self.errors.get(next(iter(headers.values())) if headers else ""):
-            raise error
-        return {"Response": "Success"}
-
-    def taken(self) -> list[tuple[str, dict[str, str]]]:
-        """Return the actions since the last time."""
-        taken, self.actions = self.actions, []
-        return taken
 
 
 class FakeActing:

@@ -14,7 +14,8 @@ from agi_xmpp.features.phone import availability
 from agi_xmpp.features.phone.availability import MAX_TEXT, Availability, presentities
 from agi_xmpp.features.phone.people import People
 from agi_xmpp.xmpp.model import Jid, Presence, Show
-from tests.unit.features.phone.house import ANN, BOB, CAROL, PEOPLE, FakeAmi, call, person, settings
+from tests.unit.features.phone.fakes import SUCCESS, FakeAmi
+from tests.unit.features.phone.house import ANN, BOB, CAROL, PEOPLE, call, person, settings
 
 AWAY, BACK, DND, GONE = Presence(Show.AWAY), Presence(Show.ONLINE), Presence(Show.DND), Presence(Show.OFFLINE)
 ON_PHONE = Presence(Show.AWAY, "On the phone")
@@ -141,7 +142,7 @@ class TestPause:
 
     async def test_a_phone_in_no_queue_is_no_trouble(self, caplog):
         stage = Stage(pause_queues=True)
-        stage.ami.errors["PJSIP/102"] = AmiRefused("QueuePause: Interface not found")
+        stage.ami.answers["QueuePause"] = AmiRefused("QueuePause: Interface not found")
         assert await stage.shows(AWAY) == [pause("im-away")]
         assert caplog.text == ""
         assert await stage.shows(BACK) == []
@@ -273,10 +274,10 @@ class TestConnection:
 
     async def test_without_a_connection_it_waits(self, caplog):
         stage = Stage(presence_state=True)
-        stage.ami.down = AmiNotConnected("no connection")
-        assert await stage.shows(AWAY) == []
+        stage.ami.answers["Setvar"] = AmiNotConnected("no connection")
+        assert await stage.shows(AWAY) == [state("away,,")]
         assert stage.told == {}
-        stage.ami.down = None
+        stage.ami.answers.clear()
         stage.availability.ami_connected()
         assert await stage.asterisk_is_told() == [state("away,,")]
         assert caplog.text == ""
@@ -286,7 +287,7 @@ class TestConnection:
         caplog.set_level(logging.WARNING)
         stage = Stage(presence_state=True, pause_queues=True)
         key = "PRESENCE_STATE(CustomPresence:bob)"
-        stage.ami.errors[key] = error
+        stage.ami.answers["Setvar"] = lambda headers: error if headers["Variable"] == key else SUCCESS
         assert await stage.shows(AWAY) == [state("away,,"), pause("im-away")]
         assert await stage.shows(AWAY, ANN) == [
             state("away,,", "ann"),
@@ -294,7 +295,7 @@ class TestConnection:
             pause("im-away", "PJSIP/201"),
         ]
         assert [record.getMessage() for record in caplog.records] == [f"Asterisk was not told presence bob: {error}"]
-        stage.ami.errors.clear()
+        stage.ami.answers.clear()
         stage.availability.ami_connected()
         assert state("away,,") in await stage.asterisk_is_told()
 
