@@ -68,9 +68,11 @@ def _try(raw: bytes, settings: VoicemailSettings, ask: Ask) -> list[str]:
                 f"the recording has {len(found.recording.data)} bytes; voicemail.max_size allows {settings.max_size}"
             )
         answers = ask(_request(found), timeout)["answers"]
+        return [f"{answer['to']}: {answer['problem']}" for answer in answers if answer["problem"]]
     except AgiXmppError as error:
         return [str(error)]
-    return [f"{answer['to']}: {answer['problem']}" for answer in answers if answer["problem"]]
+    except Exception as error:  # such as a service of another version: whatever it is, the mail must go on
+        return [f"the service's answer is not understood: {type(error).__name__}"]
 
 
 def _request(found: mail.Mail) -> dict[str, Any]:

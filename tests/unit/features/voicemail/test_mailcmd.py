@@ -62,6 +62,14 @@ def test_the_fallback_gets_the_mail_as_it_came(tmp_path: Path) -> None:
     assert service.said == ["bob@example.org: nobody", "the mail went to /bin/sh"]
 
 
+def test_a_fault_of_ours_loses_no_mail(tmp_path: Path) -> None:
+    said: list[str] = []
+    settings = VoicemailSettings(undelivered=tmp_path / "mails")
+    assert deliver(MAIL, settings, lambda _request, _timeout: {}, said.append) == 0
+    assert said[0] == "the service's answer is not understood: KeyError"
+    assert [path.read_bytes() for path in (tmp_path / "mails/new").iterdir()] == [MAIL]
+
+
 @pytest.mark.parametrize("words", [["/bin/false"], ["/no/such"], []])
 def test_what_the_fallback_does_not_take_is_kept(tmp_path: Path, words: list[str]) -> None:
     service = Service("nobody")
