@@ -64,9 +64,8 @@ def _try(raw: bytes, settings: VoicemailSettings, ask: Ask) -> list[str]:
     try:
         found = mail.parse(raw)
         if found.recording is not None and len(found.recording.data) > settings.max_size:
-            raise UsageError(
-                f"the recording has {len(found.recording.data)} bytes; voicemail.max_size allows {settings.max_size}"
-            )
+            size = len(found.recording.data)
+            return [f"the recording has {size} bytes; voicemail.max_size allows {settings.max_size}"]
         answers = ask(_request(found), timeout)["answers"]
         return [f"{answer['to']}: {answer['problem']}" for answer in answers if answer["problem"]]
     except AgiXmppError as error:
