@@ -73,6 +73,7 @@ class Service:
         self._control = self._make_control(settings)
         self._listening = ""
         self._reloading = asyncio.Lock()
+        self._over = False
         self._watch = Watch()
         self._store: Store | None = None
         self._ami_listeners = Listeners()
@@ -115,7 +116,12 @@ class Service:
             log.warning("%s has no [account.NAME]: every verb will say so", self.path)
 
     async def stop(self) -> None:
-        """Let calls end, send what is queued, log out."""
+        """Let calls end, send what is queued, log out. A reload that is under way is waited for; none follows."""
+        async with self._reloading:
+            self._over = True
+            await self._end()
+
+    async def _end(self) -> None:
         log.info("stopping; %d calls are served", self._agi.stats.open)
         await self._agi.stop()
         await self._say_goodbye()
@@ -173,6 +179,8 @@ class Service:
         that wait on its old session get an error.
         """
         async with self._reloading:
+            if self._over:
+                return
             notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 await self._apply(load(self.path))

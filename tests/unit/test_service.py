@@ -335,6 +335,35 @@ async def test_while_new_contacts_are_read_the_old_ones_count(made, tmp_path, mo
     await service.stop()
 
 
+async def test_a_stop_in_the_middle_of_a_reload_leaves_nobody_logged_in(made, monkeypatch):
+    make, log, write = made
+    service = make()
+    await service.start()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    start = Directory.start
+
+    async def slowly(self):
+        begun.set()
+        await go_on.wait()
+        await start(self)
+
+    monkeypatch.setattr(Directory, "start", slowly)
+    write(TEXT.format("pbx", "a@example.org", "new"))
+    reloading = asyncio.create_task(service.reload())
+    await begun.wait()
+    stopping = asyncio.create_task(service.stop())
+    late = asyncio.create_task(service.reload())
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(reloading, stopping, late)
+    assert [entry for entry in log if entry[0] in ("start", "stop")] == [
+        ("start", "pbx", "old"),
+        ("stop", "pbx", "old"),
+        ("start", "pbx", "new"),
+        ("stop", "pbx", "new"),
+    ]
+
+
 async def test_contacts_are_looked_up_from_the_reload_on_that_says_so(made, tmp_path, caplog):
     make, _, write = made
     service = make()
