@@ -93,20 +93,22 @@ class Finder:
         known = {
             address: visible
             for address, holders in zip(addresses, people, strict=True)
-            if (visible := tuple(holder.jid for holder in holders if not self._hidden.has(holder.jid)))
+            if (visible := self._visible(holder.jid for holder in holders))
         }
         missing = [address for address in addresses if address not in known and address.is_global]
         # One hop, whatever the mark says: two peers that both forgot it would ask each other for ever.
         if relayed or self._is_peer(who) or not self._peers:
             missing = []
         cached = await self._cache.get(address.uri for address in missing)
-        known |= {address: cached[address.uri] for address in missing if address.uri in cached}
+        known |= {address: self._visible(cached[address.uri]) for address in missing if address.uri in cached}
         later = {address for address in missing if address.uri not in cached}
         yield {uri: known.get(wanted[uri], ()) if uri in wanted else () for uri in uris if wanted.get(uri) not in later}
         if later:
             # Two ways to write a number are one question.
             asked, _failed = await self._ask_peers(list(dict.fromkeys(one.uri for one in missing if one in later)))
-            yield {uri: asked.get(address.uri, ()) for uri, address in wanted.items() if address in later}
+            yield {
+                uri: self._visible(asked.get(address.uri, ())) for uri, address in wanted.items() if address in later
+            }
 
     # For the dialplan
 
@@ -126,6 +128,9 @@ class Finder:
         return asked.get(address.uri, ()), failed
 
     # Details
+
+    def _visible(self, people: Iterable[Jid]) -> tuple[Jid, ...]:
+        return tuple(person for person in people if not self._hidden.has(person))
 
     async def _ask_peers(self, uris: Sequence[str], timeout: float | None = None) -> tuple[Answers, str]:
         """Ask all peers at once, within the time. Returns what they know, and what is wrong with one of them, or ""."""

@@ -166,6 +166,13 @@ class TestOthers:
         # Each address once, in the form that means the same everywhere; extensions mean something else there.
         assert house.port.asked == [(PEER, ("tel:+49309999999", "mailto:far@eu.x.org"), 3.0)]
 
+    async def test_who_is_hidden_here_is_not_found_there_either(self) -> None:
+        house = House(hidden=[str(FAR)], peers=[PEER])
+        house.port.answers[PEER] = {"tel:+49301111111": (FAR, BOB)}
+        for _ in range(2):  # asked, and from the cache
+            assert await house.found("tel:+49301111111") == {"tel:+49301111111": (BOB,)}
+        assert len(house.port.asked) == 1
+
     async def test_what_they_said_is_kept_for_a_while(self) -> None:
         house = House(peers=[PEER], cache=60)
         house.port.answers[PEER] = {"tel:+49309999999": (FAR,), "tel:+49308888888": ()}
