@@ -34,7 +34,8 @@ from tests.testbed.profanity import Profanity
 from tests.testbed.proxy import Proxy
 from tests.testbed.telephony import Exchange
 from tests.testbed.xmpp import Accounts, XmppServer
-from tests.unit.features.phone.house import FakeActing, FakeAmi
+from tests.unit.features.phone.fakes import FakeAmi
+from tests.unit.features.phone.house import FakeActing
 
 COMMAND = "{http://jabber.org/protocol/commands}"
 FIELD = f"{COMMAND}command/{{jabber:x:data}}x/{{jabber:x:data}}field"
