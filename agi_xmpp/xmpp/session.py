@@ -219,7 +219,7 @@ class BaseSession:
         )
         opened = extras.expects_answer and self._inbox.ask(address, thread)
         try:
-            await self._send(sent, lambda: self._chat(sent, text, extras), _now() + timeout)
+            await self._send(sent, text, extras, _now() + timeout)
         except (BadText, NotConnected):
             if opened:
                 self._inbox.retract(address, thread)
@@ -289,7 +289,7 @@ class BaseSession:
         sent = self._outbox.add(message.id, message.to, message.thread, markable=message.extras.markable)
         deadline = _now() + message.expires_at - self._clock()
         try:
-            await self._send(sent, lambda: self._chat(sent, message.body, message.extras), deadline)
+            await self._send(sent, message.body, message.extras, deadline)
         except NotConnected:
             self._dropped(message, "there was no session in time")
         except NotConfirmed as error:
@@ -309,23 +309,19 @@ class BaseSession:
             clean_body(extras.subject, self._settings.max_body)
         return clean_body(body, self._settings.max_body)
 
-    def _chat(self, sent: Sent, body: str, extras: Extras) -> Any:
-        return stanzas.chat(
-            sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt, extras=extras, own=self._link.jid
-        )
-
-    async def _send(self, sent: Sent, make: Callable[[], Any], deadline: float) -> None:
+    async def _send(self, sent: Sent, body: str, extras: Extras, deadline: float) -> None:
         """Send until the server has the message.
 
         Args:
             sent: its record.
-            make: returns its stanza; called anew for each attempt, for our own address may be another one then.
+            body: its text.
+            extras: what else it carries.
             deadline: moment on the loop's clock.
         """
         self._sending.add(sent)
         try:
             async with self._slot(deadline):
-                while not await self._try_once(sent, make, deadline):
+                while not await self._try_once(sent, body, extras, deadline):
                     pass
         finally:
             self._sending.discard(sent)
@@ -343,14 +339,18 @@ class BaseSession:
         finally:
             self._window.release()
 
-    async def _try_once(self, sent: Sent, make: Callable[[], Any], deadline: float) -> bool:
+    async def _try_once(self, sent: Sent, body: str, extras: Extras, deadline: float) -> bool:
         """Send once. Returns False if the message certainly did not reach the server and may be sent again.
 
         A ping goes behind the message. Stanzas are processed in order, so its reply says that the server has the
         message if there are no acknowledgements (XEP-0198), and that a bounce of the server's own would be here.
         """
         await self._link.until_online(deadline)
-        delivery = self._link.send(make())
+        # Made anew for each attempt: our own address may be another one now.
+        stanza = stanzas.chat(
+            sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt, extras=extras, own=self._link.jid
+        )
+        delivery = self._link.send(stanza)
         fence = self._link.request(stanzas.ping(self._link.server))
         try:
             outcome = await self._outcome(delivery, deadline)
