@@ -128,6 +128,7 @@ class TestCalls:
         await office.after()
         assert (office["alice"].told(), office["bob"].told()) == (["DIALED"], ["RING"])
 
+    @everywhere
     async def test_two_phones_of_one_person_ring_once(self, office: Office) -> None:
         desk, cordless, bob = await office.phones("101", "201", "102")
         await bob.call("611")
@@ -279,8 +280,12 @@ class TestActions:
         await desk.hangup()
         await office.after()
 
-    async def test_nobody_picks_up_the_own_phone(self, exchange: Exchange, prosody: XmppServer, tmp_path: Path) -> None:
-        async with open_office(exchange, prosody, "component", tmp_path, phone={"ring_time": 1.0}) as office:
+    @everywhere
+    async def test_nobody_picks_up_the_own_phone(
+        self, exchange: Exchange, server_and_mode: tuple[XmppServer, Mode], tmp_path: Path
+    ) -> None:
+        server, mode = server_and_mode
+        async with open_office(exchange, server, mode, tmp_path, phone={"ring_time": 1.0}) as office:
             (desk,) = await office.phones("101")
             office["alice"].watched.spark.dial()
             await office["alice"].buddy.request(office.jid, action("DIAL", extension="102"))
@@ -289,6 +294,7 @@ class TestActions:
             await office.after()
             assert not office["alice"].watched.spark.dial_window
 
+    @everywhere
     async def test_the_other_side_is_busy(self, office: Office) -> None:
         desk, bob = await office.phones("101", "102")
         office["alice"].watched.spark.dial()
