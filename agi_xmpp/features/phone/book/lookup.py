@@ -21,6 +21,10 @@ from agi_xmpp.features.phone.book.number import Number, is_country, read
 
 log = logging.getLogger("agi_xmpp.phone.book")
 
+#: Seconds for the first look at all files: 100,000 contacts take some of them. A disk that hangs must not keep us from
+#: serving calls.
+START_TIME = 10.0
+
 #: Seconds that ending a late source may take before the call goes on without waiting for that, too.
 GRACE = 0.2
 
@@ -85,10 +89,14 @@ class Book:
         return not self._sources()
 
     async def start(self) -> None:
-        """Read the files, so that the first call finds them read and the log says what is wrong with them."""
+        """Read the files, so that the first call finds them read and the log says what is wrong with them.
+
+        A file that takes longer than `START_TIME` is read on; until then nobody is in it.
+        """
+        deadline = asyncio.get_running_loop().time() + START_TIME
         for source in self._files:
-            self._note(await _ask(source, Number(""), deadline=None))
-            if not source.complaint:
+            answer = self._note(await _ask(source, Number(""), deadline))
+            if not answer.error:
                 log.info("phone book: %s", _contents(source))
 
     async def stop(self) -> None:

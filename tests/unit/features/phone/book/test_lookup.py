@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from agi_xmpp.config import BookSettings
 from agi_xmpp.errors import ConfigError
+from agi_xmpp.features.phone.book import lookup
 from agi_xmpp.features.phone.book.lookup import Book, check_files, report
 from agi_xmpp.features.phone.book.model import Entry, SourceError
 from agi_xmpp.features.phone.book.number import Number
@@ -223,6 +225,22 @@ async def test_start_says_what_the_files_hold(make, tmp_path, caplog):
         f"phone book: {broken}: line 2: more cells than headings",
         f"phone book: {tmp_path / 'none.csv'}: No such file or directory",
     ]
+
+
+async def test_a_disk_that_hangs_does_not_keep_the_service_from_starting(make, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(lookup, "START_TIME", 0.0)
+    fifo = tmp_path / "contacts.csv"
+    os.mkfifo(fifo)  # opening it to read hangs until somebody writes
+    book = make(files=[fifo], timeout=10)
+    await book.start()
+    assert messages(caplog) == ["phone book: file contacts.csv: no answer in time"]
+    with fifo.open("wb") as file:
+        file.write(b"name,number\nAnn,101\n")
+    fifo.unlink()
+    fifo.write_bytes(b"name,number\nAnn,101\n")
+    found = await book.lookup("101")
+    assert found is not None
+    assert found.name == "Ann"
 
 
 @pytest.mark.parametrize(
