@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
 #: Below the ports that Linux gives to outgoing connections (32768…): none of those can take a port between the moment
 #: we find it free and the moment the server binds it.
-_RANGE = range(20_000, 32_000)
+_ALL = range(20_000, 32_000)
+
+#: Each process of pytest-xdist (``gw0``, ``gw1``, …) has ports of its own, for the same reason.
+_PROCESSES = 8
+_RANGE = _ALL[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES :: _PROCESSES]
 _taken: set[int] = set()
 
 
