@@ -1,4 +1,4 @@
-"""Fixtures of the real parts, and their versions in the summary of the run.
+"""Fixtures of the real parts.
 
 Where the testbed cannot be had, its tests are skipped with the reason; in CI (environment variable ``CI``) they fail.
 Servers of the whole session are shared: use accounts, extensions and names of your own. A test that restarts or breaks
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -47,28 +46,6 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     journal().begin()
-
-
-#: What the processes of pytest-xdist have started.
-_STARTED_BY_OTHERS: set[str] = set()
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output["started"] = sorted(journal().started)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    _STARTED_BY_OTHERS.update(getattr(node, "workeroutput", {}).get("started", ()))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    parts = {*journal().started, *_STARTED_BY_OTHERS}
-    if parts:
-        terminalreporter.section("real parts")
-        terminalreporter.line(", ".join(sorted(parts, key=str.casefold)))
 
 
 @pytest.fixture(scope="session")

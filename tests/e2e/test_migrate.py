@@ -164,9 +164,9 @@ async def test_our_own_verbs_understand_what_was_written(asterisk: Asterisk) -> 
     sent = [arguments for name, arguments, _ in session.calls if name == "send_message"]
     assert sent == [("bob@example.org", text) for text, _ in TEXTS.values()]
     room = "r@conference.example.org"
-    names = ["join_room", "send_to_room", "leave_room", "presence", "receive_message"]
-    assert [name for name, _, _ in session.calls[-5:]] == names
-    assert session.calls[-4][1] == (room, TEXTS["a variable"][0])
+    names = ["join_room", "send_to_room", "leave_room", "presence", "voice", "receive_message"]
+    assert [name for name, _, _ in session.calls[-6:]] == names
+    assert session.calls[-5][1] == (room, TEXTS["a variable"][0])
 
 
 @pytest.mark.parametrize(
