@@ -98,6 +98,8 @@ class Records:
         self._live: dict[_Key, set[str]] = {}  # ids of calls that are not over
         self._open: dict[_Key, _Past] = {}  # over, and taken by nobody yet
         self._gone: OrderedDict[str, None] = OrderedDict()  # channels
+        #: Calls that were told of because their caller had gone; what is heard of them later is old news.
+        self._closed: OrderedDict[_Key, None] = OrderedDict()
         self._taken: OrderedDict[str, tuple[float, Party, str]] = OrderedDict()  # by Linkedid: when, who, whose phone
 
     def call_changed(self, change: Change) -> list[Told]:
@@ -110,6 +112,8 @@ class Records:
             self._live.setdefault(key, set()).add(call.id)
             return []
         self._end(key, call.id)
+        if key in self._closed and change.how in (How.MISSED, How.REJECTED):
+            return []
         self._open[key] = _Past.of(change, self._open.get(key))
         waits = change.how in (How.MISSED, How.REJECTED) and call.source and call.source not in self._gone
         return [] if waits and not self._note_taker(key) else self._tell([key])
@@ -123,7 +127,10 @@ class Records:
         """
         if event.get("Event") == "Hangup":
             _remember(self._gone, event["Channel"], None)
-            return self._tell([key for key in self._idle() if self._source(key) == event["Channel"]])
+            over = [key for key in self._idle() if self._source(key) == event["Channel"]]
+            for key in over:
+                _remember(self._closed, key, None)
+            return self._tell(over)
         if event.get("Event") == "DialEnd" and event["DialStatus"] == "ANSWER":
             device = device_of(event["DestChannel"])
             # The phone behind a Local channel has its own event.
@@ -263,7 +270,7 @@ def _callee(event: Message) -> Party:
     return Party("" if number == "<unknown>" else number, "" if name == "<unknown>" else name)
 
 
-def _remember(past: OrderedDict[str, Any], key: str, value: Any) -> None:
+def _remember(past: OrderedDict[Any, Any], key: object, value: Any) -> None:
     past[key] = value
     past.move_to_end(key)
     if len(past) > PAST:

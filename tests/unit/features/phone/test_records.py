@@ -303,6 +303,15 @@ def test_it_rings_again_while_the_caller_goes() -> None:
     assert the(stage.ends(again, How.MISSED)).text == "Missed call from Ann Smith, 101 (rang 21 s)"
 
 
+def test_a_last_ring_that_is_heard_of_after_its_caller_has_gone_makes_no_second_record() -> None:
+    stage = Stage()
+    stage.rings(How.MISSED)
+    assert the(stage.event("Hangup", "PJSIP/101-1")).text.startswith("Missed call")
+    # Whether the number is withheld was still being asked.
+    assert stage.rings(How.MISSED) == []
+    assert stage.records.finish() == []
+
+
 def test_a_caller_who_has_gone_before() -> None:
     stage = Stage()
     stage.event("Hangup", "PJSIP/101-1")
