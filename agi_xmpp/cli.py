@@ -158,11 +158,11 @@ def check(config: Path, online: bool) -> None:
             for name, account in settings.account.items()
         )
         results = await asyncio.gather(*accounts)
-        well = dict(zip((name.casefold() for name in settings.account), results, strict=True))
+        well = dict(zip(settings.account, results, strict=True))
         if settings.ami is not None:
             results.append(await check_asterisk(settings.ami, settings.phone, click.echo))
         if settings.phone is not None:  # not beside the logins: a component has one connection only
-            if well[settings.phone.account.casefold()]:
+            if well[settings.phone.account]:
                 results.append(await check_phone_service(settings, click.echo))
             else:
                 click.echo(f"phones: not asked whether clients find them: see account {settings.phone.account} above")
@@ -225,8 +225,8 @@ def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout
     from agi_xmpp.control import NoPermission, NoService, ask
 
     settings = load(config)
-    names = {name.casefold(): name for name in settings.account}
-    if account.casefold() not in names:
+    name = settings.account_key(account)
+    if name is None:
         raise UnknownAccount(f"no account {account!r} in {config} (known: {', '.join(settings.account) or 'none'})")
     if text == "-":
         text = sys.stdin.read().rstrip("\n")
@@ -235,7 +235,6 @@ def send(config: Path, account: str, jid: str, text: str, receipt: bool, timeout
         answer = ask(settings.control.socket, request, timeout * 2 + 2)
         click.echo(answer["id"])
     except NoService as error:
-        name = names[account.casefold()]
         if isinstance(error, NoPermission) and settings.account[name].is_component:
             raise  # a second connection of the same component would take the service's messages
         click.echo(f"agi-xmpp: {error}; logging in to send it", err=True)

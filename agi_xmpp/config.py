@@ -802,6 +802,10 @@ class Settings(_Section):
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
 
+    def account_key(self, name: str) -> str | None:
+        """Return the key in ``account`` of the account that a name means, in whatever case; None if there is none."""
+        return next((key for key in self.account if key.casefold() == name.casefold()), None)
+
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:
         folded: dict[str, str] = {}
@@ -828,7 +832,7 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _voicemail_has_its_account(self) -> Settings:
         name = self.voicemail.account
-        if name and name.casefold() not in {account.casefold() for account in self.account}:
+        if name and self.account_key(name) is None:
             known = ", ".join(self.account) or "there is none"
             raise ValueError(f"voicemail.account: there is no account {name!r}; known: {known}")
         return self

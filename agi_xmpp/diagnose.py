@@ -120,7 +120,7 @@ async def check_phone_service(settings: Settings, say: Callable[[str], None]) ->
     """
     assert settings.phone is not None  # noqa: S101 - the caller has looked
     name = settings.phone.account
-    account = next(given for key, given in settings.account.items() if key.casefold() == name.casefold())
+    account = settings.account[name]
     control = settings.control.socket
     async with contextlib.AsyncExitStack() as stack:
         try:

@@ -344,7 +344,7 @@ class Service:
         """Give the lines behind a number; -1 asks for the latest number only."""
         after = int(request["after"])
         lines = [] if after < 0 else await self._watch.after(after, float(request["timeout"]))
-        return {"lines": lines, "last": lines[-1]["number"] if lines else max(self._watch.last, 0)}
+        return {"lines": lines, "last": lines[-1]["number"] if lines else self._watch.last}
 
     async def _notice(self, request: Mapping[str, Any]) -> dict[str, Any]:
         session = self.accounts[str(request["account"])]
@@ -387,10 +387,9 @@ def _accounts(settings: Settings) -> dict[str, AccountSettings]:
     """Return the accounts; the one that serves phones asks for its users' presence where Asterisk shall know it."""
     phone, accounts = settings.phone, dict(settings.account)
     if phone is not None and (phone.presence_state or phone.pause_queues):
-        for name, account in settings.account.items():
-            if name.casefold() == phone.account.casefold():
-                buddies = list(dict.fromkeys([*account.buddies, *phone.user]))
-                accounts[name] = account.model_copy(update={"buddies": buddies})
+        account = settings.account[phone.account]
+        buddies = list(dict.fromkeys([*account.buddies, *phone.user]))
+        accounts[phone.account] = account.model_copy(update={"buddies": buddies})
     return accounts
 
 

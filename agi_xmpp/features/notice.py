@@ -69,10 +69,10 @@ def account_of(settings: Settings, name: str | None) -> str:
         if len(settings.account) != 1:
             raise UsageError(f"which account? --account NAME says it (known: {known})")
         return next(iter(settings.account))
-    for account in settings.account:
-        if account.casefold() == name.casefold():
-            return account
-    raise UnknownAccount(f"no account {name!r} (known: {known})")
+    account = settings.account_key(name)
+    if account is None:
+        raise UnknownAccount(f"no account {name!r} (known: {known})")
+    return account
 
 
 def addressees(
@@ -123,7 +123,7 @@ def check_subject(subject: str) -> str:
 def circle(settings: Settings, account: str) -> list[str]:
     """Return who has to do with an account: its buddies, and everybody in the user map if it serves the phones."""
     people = list(settings.account[account].buddies)
-    if settings.phone is not None and settings.phone.account.casefold() == account.casefold():
+    if settings.phone is not None and settings.phone.account == account:
         people += settings.phone.user
     return list(dict.fromkeys(str(parse(person).bare) for person in people))
 

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from agi_xmpp.xmpp.model import Jid, Show
 
+#: Of all elements; also before the ``#`` of what an installation can do, which the protocol's text only asks for.
+NAMESPACE = "http://jivesoftware.com/xmlns/phone"
+
 
 class EventType(enum.StrEnum):
     """What a phone event tells. There are no others: clients drop, or break on, what they don't know."""

@@ -36,15 +36,12 @@ from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Extras, Guest, Jid, Session, SessionState, Show
-from agi_xmpp.xmpp.phone_model import ActionType, Contact, ContactState, PhoneAction, PhoneEvent
+from agi_xmpp.xmpp.phone_model import NAMESPACE, ActionType, Contact, ContactState, PhoneAction, PhoneEvent
 
 log = logging.getLogger("agi_xmpp.phone")
 
 #: Seconds between looks at Asterisk's own list of channels: an event that was lost is made up for by then.
 WATCHDOG = 60.0
-
-#: What this installation can do is told under this name in service discovery; the protocol's own text only asks for it.
-FEATURES = "http://jivesoftware.com/xmlns/phone"
 
 #: Seconds until the list is asked for again when Asterisk did not give it.
 RESYNC_RETRY = 5.0
@@ -237,7 +234,7 @@ class Phones:
             "phone-book": not self._book.is_empty,
             "records": settings.records.send != "none",
         }
-        return [f"{FEATURES}#{name}" for name, there in offered.items() if there]
+        return [f"{NAMESPACE}#{name}" for name, there in offered.items() if there]
 
     async def act(self, who: Jid, action: PhoneAction) -> None:
         """See `PhoneHost.act`."""

@@ -11,7 +11,9 @@ from typing import Any
 import aioxmpp
 from aioxmpp import xso
 
-NAMESPACE = "http://jivesoftware.com/xmlns/phone"
+from agi_xmpp.xmpp import phone_model
+
+NAMESPACE = phone_model.NAMESPACE
 
 
 class Status(xso.XSO):  # type: ignore[misc]
