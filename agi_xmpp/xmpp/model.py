@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
+from xml.etree.ElementTree import Element
 
 from agi_xmpp.errors import Bounced
 
@@ -386,6 +387,45 @@ class SessionInfo:
     rooms: tuple[RoomInfo, ...] = ()
 
 
+class StanzaHost(Protocol):
+    """Takes a component's stanzas as they came, with everything in them (`Session.serve_stanzas`).
+
+    Called while the stream is read: never block.
+    """
+
+    def stanza_came(self, stanza: Element) -> bool:
+        """Take a stanza, and return True; or leave it to the session.
+
+        Args:
+            stanza: a message, presence or iq; its namespace is ``jabber:client`` whatever the stream's is.
+        """
+
+    def stream_began(self) -> None:
+        """The component is online, now or again."""
+
+    def stream_ended(self) -> None:
+        """The connection is gone; what was sent a moment ago may be lost."""
+
+
+class StanzaPort(Protocol):
+    """Sends a component's stanzas as they stand."""
+
+    @property
+    def online(self) -> bool:
+        """True between `StanzaHost.stream_began` and `StanzaHost.stream_ended`."""
+
+    @property
+    def domain(self) -> str:
+        """Of the component."""
+
+    def send(self, stanza: Element) -> None:
+        """Send a message, presence or iq at once; ``from`` and ``to`` are in it.
+
+        Raises:
+            NotConnected: there is no stream. Nothing was sent.
+        """
+
+
 class Session(Protocol):
     """One account's conversation with the XMPP network, be it a client login or a component (XEP-0114).
 
@@ -604,6 +644,13 @@ class Session(Protocol):
         """Answer contact discovery (``urn:xmpp:contact-disco:0``) from now on with what ``host`` knows.
 
         Offered in service discovery. None ends it.
+        """
+
+    def serve_stanzas(self, host: StanzaHost | None) -> StanzaPort:
+        """Let ``host`` see each stanza first, from now on; None ends it.
+
+        Raises:
+            ConfigError: the account is no component.
         """
 
     async def vcard_name(self, of: str, timeout: float = 2.0) -> str:

@@ -1,0 +1,1 @@
+"""Conferences of Asterisk (ConfBridge) as rooms in chat (XEP-0045): docs/conference.md."""
