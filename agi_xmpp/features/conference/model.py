@@ -220,8 +220,8 @@ class ConferenceRoom(Protocol):
     def phone_changed(self, participant: Participant) -> None:
         """Something of a phone that is in has changed: muted or not, its name."""
 
-    def phone_left(self, channel: str, *, kicked: bool) -> None:
-        """A phone is gone."""
+    def phone_left(self, channel: str) -> None:
+        """A phone is gone. Asterisk gives no reason; whether we threw it out is known to who asked for it."""
 
     def phone_said(self, display: str, text: str) -> None:
         """A phone has sent a text.
