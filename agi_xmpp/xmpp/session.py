@@ -23,7 +23,7 @@ import aioxmpp.roster.xso
 from aioxmpp.errors import XMPPError
 
 from agi_xmpp.config import AccountSettings
-from agi_xmpp.errors import BadText, Bounced, NotAcknowledged, NotConfirmed, NotConnected, XmppError
+from agi_xmpp.errors import BadText, Bounced, ConfigError, NotAcknowledged, NotConfirmed, NotConnected, XmppError
 from agi_xmpp.xmpp import room_stanzas, stanzas, vcards
 from agi_xmpp.xmpp.caps import CapsReader
 from agi_xmpp.xmpp.commands import Commands
@@ -47,6 +47,8 @@ from agi_xmpp.xmpp.model import (
     Session,
     SessionInfo,
     Show,
+    StanzaHost,
+    StanzaPort,
 )
 from agi_xmpp.xmpp.outbox import Outbox, Queue, Queued, Sent
 from agi_xmpp.xmpp.phone import Phones
@@ -488,6 +490,12 @@ class BaseSession:
     def serve_contacts(self, host: ContactHost | None) -> ContactPort:
         """See `Session.serve_contacts`."""
         return self._contact_disco.serve(host)
+
+    def serve_stanzas(self, host: StanzaHost | None) -> StanzaPort:  # noqa: ARG002 - for a component
+        """See `Session.serve_stanzas`."""
+        raise ConfigError(
+            f"account {self._account} is no component (XEP-0114): only a component gets the stanzas of a whole domain"
+        )
 
     async def vcard_name(self, of: str, timeout: float = 2.0) -> str:
         """See `Session.vcard_name`."""

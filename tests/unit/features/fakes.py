@@ -97,6 +97,7 @@ class FakeSession:
             "services": (),
             "vcard_name": "",
             "contact_port": None,
+            "stanza_port": None,
             "upload": "https://up.x.org/1/voicemail.wav",
             **results,
         }
@@ -123,6 +124,10 @@ class FakeSession:
     def serve_contacts(self, host: Any) -> Any:
         self.contact_host = host
         return self.results["contact_port"]
+
+    def serve_stanzas(self, host: Any) -> Any:
+        self.stanza_host = host
+        return self.results["stanza_port"]
 
     async def vcard_name(self, *args: Any, **kwargs: Any) -> Any:
         return await self._result("vcard_name", args, kwargs)

@@ -19,6 +19,7 @@ from agi_xmpp.errors import (
     BadJid,
     BadText,
     Bounced,
+    ConfigError,
     LoginFailed,
     NotAcknowledged,
     NotConfirmed,
@@ -1301,3 +1302,9 @@ async def test_the_password_is_not_logged_even_at_debug(server: FakeServer, capl
 
 async def _silence(_conversation: Conversation, _iq: ET.Element) -> None:
     """Answer nothing."""
+
+
+async def test_a_client_s_login_has_no_stanzas_of_a_whole_domain() -> None:
+    session = ClientSession("main", settings(None))
+    with pytest.raises(ConfigError, match="account main is no component"):
+        session.serve_stanzas(None)
