@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agi_xmpp.ami.calls import Answered, Calls, Change, Dialled, Ended, How, Rang, Restored, Updated
 from agi_xmpp.ami.devices import Devices
 from agi_xmpp.ami.model import Ami, AmiState, Message
+from agi_xmpp.background import Background
 from agi_xmpp.config import PhoneSettings
 from agi_xmpp.errors import AgiXmppError, AmiError, AmiNotConnected, Refused
 from agi_xmpp.features.asking import Asking
@@ -106,7 +107,7 @@ class Phones:
         #: Asterisk has not been told anything on the present connection.
         self._is_new = False
         self._problem = ""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(log, "phones")
         self._resync: asyncio.Task[None] | None = None
         self._lost: asyncio.TimerHandle | None = None
         self._tick: asyncio.TimerHandle | None = None
@@ -146,9 +147,7 @@ class Phones:
         for timer in (self._lost, self._tick):
             if timer is not None:
                 timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         await self._teller.stop()
         await self._notes.stop()
         self._send_records(self._records.finish())
@@ -358,7 +357,7 @@ class Phones:
     def _begin_resync(self) -> None:
         if self._resync is not None:
             self._resync.cancel()
-        self._resync = self._spawn(self._keep_in_step())
+        self._resync = self._background.spawn(self._keep_in_step())
 
     async def _keep_in_step(self) -> None:
         """Take Asterisk's own list of channels: now, and then every now and then, in case an event was lost."""
@@ -466,17 +465,6 @@ class Phones:
         if problem and problem != self._problem:
             log.error("phones: %s", problem)
         self._problem = problem
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("phones: internal error", exc_info=error)
 
 
 class _Settler(Guest):
