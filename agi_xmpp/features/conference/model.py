@@ -231,6 +231,9 @@ class ConferenceRoom(Protocol):
             text: as it came.
         """
 
+    def announce(self, text: str) -> None:
+        """Tell everybody in chat something, in the room's own name."""
+
     def spoken(self, utterance: Utterance) -> None:
         """The phones' side has taken a text."""
 

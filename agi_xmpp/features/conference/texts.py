@@ -1,0 +1,205 @@
+"""Texts between a room and the phones of its conference: one SIP leg of ours, as long as it is needed.
+
+ConfBridge passes on what one participant writes to all others, with the name that the writer's phone gives. So a leg
+without voice, in the conference like a phone, hears and says everything. While it is in, it keeps the conference open:
+it comes when somebody in chat listens and a phone is there, and goes with the last of either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from agi_xmpp.errors import SipError, SipRefused
+from agi_xmpp.features.conference.model import ConferenceRoom, Utterance
+from agi_xmpp.pace import Pace
+from agi_xmpp.sip.model import Leg, LegListener
+from agi_xmpp.sip.text import split_text
+
+log = logging.getLogger("agi_xmpp.conference")
+
+#: Texts that wait for the phones of one conference at the most.
+WAITING_LIMIT = 1000
+
+#: Seconds that Asterisk may take from answering our call until we are in the conference. What is said earlier, nobody
+#: hears: Answer() alone waits 500 ms for voice that never comes (measured on 22.10).
+ENTRY_TIME = 3.0
+
+
+class Agent(Protocol):
+    """Calls conferences: `agi_xmpp.sip.agent.SipAgent`."""
+
+    def call(self, number: str, listener: LegListener, *, display: str = "") -> Awaitable[Leg]:
+        """See `SipAgent.call`."""
+
+
+class PhoneTexts:
+    """The texts of one conference. Implements `LegListener`.
+
+    Args:
+        room: that the conference is.
+        agent: makes the leg.
+        pace: when to call again after a failure.
+        heard: gets what a phone has written: the name that it gives itself, and the text.
+    """
+
+    def __init__(self, room: ConferenceRoom, agent: Agent, pace: Pace, heard: Callable[[str, str], None]) -> None:
+        self._room = room
+        self._agent = agent
+        self._pace = pace
+        self._heard = heard
+        self._wanted = False
+        self._leg: Leg | None = None
+        self._over = True
+        self._entered = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._waiting: deque[Utterance] = deque()
+        #: Why there is no leg; "" if there is one, or it is being made.
+        self.problem = ""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """True while texts reach the phones."""
+        return self._leg is not None and self._entered.is_set()
+
+    def want(self, wanted: bool) -> None:
+        """Say whether texts go between the room and phones now."""
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        if wanted and self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"texts of conference {self._room.number}")
+            self._task.add_done_callback(self._ended)
+        if not wanted:
+            self.problem = ""
+            self._let_go()
+        self._changed.set()
+
+    def say(self, utterance: Utterance) -> None:
+        """Tell the phones; see `Outside.say`."""
+        if not self._wanted or (self.problem and self._leg is None):
+            self._room.spoken(utterance)  # the room goes on without them, and has been told why
+        elif len(self._waiting) >= WAITING_LIMIT:
+            self._room.not_spoken(utterance, "too many texts are waiting for the phones of this conference")
+        else:
+            self._waiting.append(utterance)
+            self._changed.set()
+
+    def entered(self) -> None:
+        """Our leg is in the conference: Asterisk says so."""
+        self._entered.set()
+        self._changed.set()
+
+    async def stop(self) -> None:
+        """Leave the conference."""
+        self._wanted = False
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._let_go()
+
+    # LegListener
+
+    def text_came(self, display: str, text: str) -> None:
+        """See `LegListener.text_came`."""
+        self._heard(display, text)
+
+    def ended(self, reason: str) -> None:
+        """See `LegListener.ended`."""
+        self._over = True
+        self._changed.set()
+        if self._wanted:
+            log.info("conference %s: our leg has ended: %s", self._room.number, reason)
+
+    # The life of legs
+
+    async def _run(self) -> None:
+        while True:
+            while not self._wanted:
+                await self._next_change()
+            await asyncio.sleep(self._pace.next_delay())
+            if not self._wanted:
+                continue
+            self._over = False
+            self._entered.clear()
+            try:
+                leg = await self._agent.call(self._room.number, self, display=self._room.title)
+            except SipError as error:
+                self._fail(str(error))
+                continue
+            try:
+                self._leg = leg
+                await self._live(leg)
+            finally:
+                self._leg = None
+                self._entered.clear()
+                await leg.hang_up()
+
+    async def _live(self, leg: Leg) -> None:
+        """Stay in as long as it lasts, and say what is to be said."""
+        try:
+            async with asyncio.timeout(ENTRY_TIME):
+                await self._entered.wait()
+        except TimeoutError:
+            # Without a manager connection nobody tells us. Most conferences take a second.
+            self._entered.set()
+        if self.problem:
+            log.info("conference %s: texts reach the phones again", self._room.number)
+            self.problem = ""
+        self._pace.online()
+        while self._wanted and not self._over:
+            if not self._waiting:
+                await self._next_change()
+                continue
+            utterance = self._waiting[0]
+            try:
+                for part in split_text(utterance.text):
+                    await leg.send_text(part, utterance.speaker)
+            except SipError as error:
+                if self._take(utterance):
+                    self._room.not_spoken(utterance, str(error))
+                if not isinstance(error, SipRefused):
+                    self._fail(str(error))
+                    return
+                log.warning("conference %s: Asterisk did not take a text: %s", self._room.number, error)
+            else:
+                if self._take(utterance):
+                    self._room.spoken(utterance)
+
+    def _take(self, utterance: Utterance) -> bool:
+        """Take the first text off the queue; return False if it was let go meanwhile."""
+        if not self._waiting or self._waiting[0] is not utterance:
+            return False
+        self._waiting.popleft()
+        return True
+
+    def _fail(self, reason: str) -> None:
+        """Go on without the phones until they can be reached again; say so once."""
+        if self._wanted and not self.problem:
+            log.error("conference %s: texts do not reach the phones: %s; trying again", self._room.number, reason)
+            self._room.announce("The phones in this conference cannot read what is written here at the moment.")
+        self.problem = reason
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the room have what was to wait for the phones."""
+        waiting, self._waiting = self._waiting, deque()
+        for utterance in waiting:
+            self._room.spoken(utterance)
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("conference %s: internal error", self._room.number, exc_info=error)
+            self._task = None
+            self._wanted = False
+            self.problem = "internal error; the log has it"
+            self._let_go()
