@@ -109,12 +109,14 @@ class Utterance:
         stanza: the message that it came in, to be reflected once the phones' side has taken it; None where nobody
             waits for that.
         sender: full JID of who sent it; None for the room itself.
+        nick: whose it is in the room, should the sender be gone when it is reflected.
     """
 
     speaker: str
     text: str
     stanza: Element | None = None
     sender: Jid | None = None
+    nick: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,9 @@ class Outside(Protocol):
 
     def new_id(self) -> str:
         """Return a random id."""
+
+    def note(self, text: str) -> None:
+        """Write a line for administrators to the log, at INFO."""
 
 
 class ConferenceRoom(Protocol):
