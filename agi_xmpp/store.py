@@ -3,36 +3,32 @@
 Tables live in memory and are read from there; what changes is written by a thread of its own, so that no call ever
 waits for a disk. If the disk fails, memory stays in force and the thread tries again.
 
-SQLite is there in Python, takes a crash or a power cut in its stride (write-ahead log), and locks its file against a
-second service.
+How the file is made and kept whole: `database`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
+from agi_xmpp.database import Layout, complaint, open_file
 from agi_xmpp.errors import ConfigError
 
 log = logging.getLogger("agi_xmpp.store")
 
 FILE = "state.sqlite"
-#: Marks the file as ours (PRAGMA application_id): "AGIX" in ASCII.
+#: "AGIX" in ASCII; see `database.Layout`.
 APPLICATION_ID = 0x41474958
-#: What makes the file of each version from the one before; the first one makes it from nothing. Never change an entry
-#: that was released: add one.
+#: See `database.Layout`.
 MIGRATIONS = ("CREATE TABLE entry (tab TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (tab, key))",)
 #: Seconds after which what could not be written is tried again.
 RETRY = 10.0
 #: Seconds that `Store.close` waits for the last writing. systemd gives a service 90 s to stop.
 CLOSE_TIMEOUT = 10.0
-#: Seconds to wait for the lock at the start: a service that is just ending has it that long.
-LOCK_TIMEOUT = 2.0
 
 #: Table and key.
 _Place = tuple[str, str]
@@ -53,13 +49,13 @@ class Store:
         self._writer: _Writer | None = None
         if directory:
             path = Path(directory) / FILE
-            database = _open(path)
+            database = open_file(path, Layout(APPLICATION_ID, MIGRATIONS))
             try:
                 for tab, key, value in database.execute("SELECT tab, key, value FROM entry"):
                     self._tables.setdefault(tab, {})[key] = value
             except sqlite3.Error as error:
                 database.close()
-                raise ConfigError(_complaint(path, error)) from None
+                raise ConfigError(complaint(path, error)) from None
             self._writer = _Writer(database, path)
 
     def table(self, name: str) -> MutableMapping[str, str]:
@@ -197,69 +193,3 @@ class _Writer:
         if self._failing:
             log.info("%s can be written again; nothing is lost", self._path)
         return ""
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open the file, made or brought to the newest version if need be, for this process alone.
-
-    Raises:
-        ConfigError: as for `Store`.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        # Of the service's user alone: it says who calls whom. SQLite gives its log beside it the same mode. A file that
-        # is there is not opened by us: closing it would end SQLite's lock, if this process has one (fcntl(2)).
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        path.chmod(0o600)
-    except OSError as error:
-        raise ConfigError(
-            f"state.directory {path.parent}: {error.strerror}; it must be a directory that the service may write"
-        ) from None
-    database = None
-    try:
-        database = sqlite3.connect(path, timeout=LOCK_TIMEOUT, check_same_thread=False)
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA journal_mode = WAL")
-        # A power cut may lose the last moments, but never the file (https://sqlite.org/pragma.html#pragma_synchronous).
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("BEGIN IMMEDIATE")
-        _migrate(database, path)
-        database.commit()
-    except (sqlite3.Error, ConfigError) as error:
-        if database is not None:
-            database.close()
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(_complaint(path, error)) from None
-    return database
-
-
-def _migrate(database: sqlite3.Connection, path: Path) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION_ID and (application or version or tables):
-        raise ConfigError(f"state.directory: {path} was not made by agi-xmpp: set another directory")
-    if version > len(MIGRATIONS):
-        raise ConfigError(
-            f"state.directory: {path} was written by a newer agi-xmpp (version {version}; this one knows"
-            f" {len(MIGRATIONS)}): use that one, or move the file away"
-        )
-    (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
-    for statement in MIGRATIONS[version:]:
-        database.execute(statement)
-    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-def _complaint(path: Path, error: sqlite3.Error) -> str:
-    # The extended result codes have the primary one in their low byte (https://sqlite.org/rescode.html).
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"state.directory: {path} is in use: another agi-xmpp runs there already"
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"state.directory: {path} is damaged ({error}): move it away, and what it held is forgotten"
-    return f"state.directory: {path}: {error}"

@@ -1,24 +1,20 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import resource
 import signal
-import sqlite3
-import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agi_xmpp import store as module
 from agi_xmpp.errors import ConfigError
-from agi_xmpp.store import FILE, MIGRATIONS, Store
+from agi_xmpp.store import FILE, Store
+from tests.unit.disks import damage, fill
 
 
 @pytest.fixture
@@ -105,130 +101,14 @@ def test_a_crash_loses_nothing_that_was_written(directory):
     assert reopened(directory) == {"alice": "1"}
 
 
-def test_nobody_else_may_read_it(directory):
-    old = os.umask(0)
-    try:
-        store = Store(directory)
-        store.table("notes")["alice"] = "1"
-        assert store.flush()
-        files = list(Path(directory).iterdir())
-        assert {path.name for path in files} == {FILE, f"{FILE}-wal"}
-        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-        assert stat.S_IMODE(Path(directory).stat().st_mode) == 0o700
-        store.close()
-        (Path(directory) / FILE).chmod(0o644)
-        Store(directory).close()
-        assert stat.S_IMODE((Path(directory) / FILE).stat().st_mode) == 0o600
-    finally:
-        os.umask(old)
-
-
-@pytest.mark.parametrize("where", ["this process", "another process"])
-def test_a_second_service_is_refused(directory, monkeypatch, where):
-    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.05)
+def test_a_damaged_file_is_an_error(directory):
     store = Store(directory)
-    if where == "this process":
-        with pytest.raises(ConfigError, match="another agi-xmpp runs there already"):
-            Store(directory)
-    code = "import sys; from agi_xmpp import store; store.LOCK_TIMEOUT = 0.05; store.Store(sys.argv[1])"
-    result = subprocess.run([sys.executable, "-c", code, directory], capture_output=True, text=True, check=False)
-    assert "another agi-xmpp runs there already" in result.stderr
-    store.table("notes")["alice"] = "1"
-    store.close()
-    assert reopened(directory) == {"alice": "1"}
-
-
-def test_a_directory_that_cannot_be_made_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match=r"state.directory .*/no/such: No such file or directory; it must be"):
-        Store(str(tmp_path / "no" / "such"))
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"state.directory .*/file: File exists; it must be a directory"):
-        Store(str(tmp_path / "file"))
-
-
-@pytest.mark.parametrize(
-    "content", [b"this is no database, and never was one\n" * 100, b"SQLite format 3\0" + b"\xff" * 5000]
-)
-def test_a_file_that_is_no_database_is_an_error(tmp_path, content):
-    (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(ConfigError, match=r"is damaged .*: move it away"):
-        Store(str(tmp_path))
-    assert (tmp_path / FILE).read_bytes() == content
-
-
-def test_a_damaged_page_is_an_error(tmp_path):
-    store = Store(str(tmp_path))
     for number in range(1000):
         store.table("notes")[f"user{number}"] = "x" * 100
     store.close()
-    path = tmp_path / FILE
-    data = bytearray(path.read_bytes())
-    data[4096 * 3 : 4096 * 8] = b"\xa5" * (4096 * 5)
-    path.write_bytes(data)
+    damage(Path(directory) / FILE)
     with pytest.raises(ConfigError, match="is damaged"):
-        Store(str(tmp_path))
-
-
-def test_the_file_of_another_program_is_left_alone(tmp_path):
-    with sqlite3.connect(tmp_path / FILE) as other:
-        other.execute("CREATE TABLE songs (title TEXT)")
-    other.close()
-    with pytest.raises(ConfigError, match="was not made by agi-xmpp"):
-        Store(str(tmp_path))
-
-
-def test_the_file_of_a_newer_version_is_left_alone(directory):
-    Store(directory).close()
-    path = Path(directory) / FILE
-    other = sqlite3.connect(path)
-    other.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    other.close()
-    with pytest.raises(ConfigError, match=r"written by a newer agi-xmpp \(version 2; this one knows 1\)"):
         Store(directory)
-
-
-def test_a_file_of_an_older_version_is_migrated(directory, monkeypatch):
-    store = Store(directory)
-    store.table("notes")["alice"] = "1"
-    store.close()
-    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "UPDATE entry SET value = value || '!'"))
-    assert reopened(directory) == {"alice": "1!"}
-    assert reopened(directory) == {"alice": "1!"}, "once is enough"
-
-
-def test_a_migration_that_fails_changes_nothing(directory, monkeypatch):
-    store = Store(directory)
-    store.table("notes")["alice"] = "1"
-    store.close()
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "UPDATE entry SET value = '?'", "UPDATE missing SET x = 1"))
-        with pytest.raises(ConfigError, match="no such table: missing"):
-            Store(directory)
-    assert reopened(directory) == {"alice": "1"}
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("only root can mount a small disk")
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    return ballast
 
 
 def test_a_full_disk_harms_no_call_and_is_tried_again(small_disk, caplog):
@@ -257,12 +137,6 @@ def test_a_full_disk_harms_no_call_and_is_tried_again(small_disk, caplog):
     assert len(kept) == 101
     assert kept["more"] == "2"
     assert "before" not in kept
-
-
-def test_a_disk_that_is_full_at_the_start_is_an_error(small_disk):
-    fill(small_disk)
-    with pytest.raises(ConfigError, match=r"state.directory.*(full|disk I/O error|No space left)"):
-        Store(str(small_disk))
 
 
 def test_an_input_output_error_at_the_end_is_said(directory, caplog):
@@ -307,10 +181,3 @@ def test_it_is_tried_again_by_itself(directory, monkeypatch, caplog):
     module.log.removeHandler(listener)
     store.close()
     assert reopened(directory) == {"bob": "2" * 100_000}
-
-
-def test_a_disk_that_may_not_be_written_is_an_error(small_disk):
-    Store(str(small_disk)).close()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(ConfigError, match=r"state.directory .*: Read-only file system; it must be a directory"):
-        Store(str(small_disk))
