@@ -1,0 +1,182 @@
+"""A telephone exchange with conferences (ConfBridge) and phones that can write, as conference chat needs it.
+
+| number | what is there |
+|---|---|
+| 101 … 104 | Alice A, Bob B, Carol C, Dave D: the phone ``PJSIP/101`` … ``PJSIP/104``; the last two have a password |
+| 6000 … 6999, names such as ``verona`` | conferences; ``*1`` mutes who presses it |
+
+Phones dial in the context ``internal``. The endpoint ``agi-xmpp`` is that of agi-xmpp's own leg: it has a password, and
+its context is ``conferences``. A phone that is called into a conference comes to ``s@conference-invited`` with the
+conference's number in ``ROOM``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Mapping, Sequence
+
+from tests.testbed.ami import Message
+from tests.testbed.asterisk import Asterisk
+from tests.testbed.errors import TestbedError
+from tests.testbed.rootfs import Rootfs
+from tests.testbed.softphone import Softphone
+
+#: The people by the number of their phone.
+NAMES = {"101": "Alice A", "102": "Bob B", "103": "Carol C", "104": "Dave D"}
+#: Whose phones have a password.
+WITH_PASSWORD = ("103", "104")
+#: The endpoint of agi-xmpp's own leg.
+OWN_LEG = "agi-xmpp"
+#: Where phones dial, where the conferences are, and where a phone that was called into one goes.
+PHONE_CONTEXT, CONFERENCE_CONTEXT, INVITED_CONTEXT = "internal", "conferences", "conference-invited"
+
+_MODULES = ("res_pjsip_messaging", "res_pjsip_refer")
+_TRANSPORT = """
+[udp]
+type = transport
+protocol = udp
+bind = 127.0.0.1:{sip_port}
+"""
+_ENDPOINT = """
+[{name}]
+type = endpoint
+context = {context}
+disallow = all
+allow = ulaw
+direct_media = no
+media_address = 127.0.0.1
+bind_rtp_to_media_address = yes
+callerid = "{caller}" <{name}>
+"""
+_AOR = """
+[{name}]
+type = aor
+max_contacts = 1
+remove_existing = yes
+"""
+_AUTH = """
+[{name}]
+type = auth
+auth_type = userpass
+username = {name}
+password = {password}
+"""
+_CONFBRIDGE = """
+[general]
+[room]
+type = bridge
+[phone]
+type = user
+quiet = yes
+text_messaging = yes
+[agi-xmpp]
+type = user
+quiet = yes
+startmuted = yes
+text_messaging = yes
+[keys]
+type = menu
+*1 = toggle_mute
+"""
+_CONFERENCE = """,1,Answer()
+ same => n,ConfBridge(${EXTEN},room,${IF($["${CHANNEL(endpoint)}"="agi-xmpp"]?agi-xmpp:phone)},keys)
+"""
+_DIALPLAN = f"""
+[conferences]
+exten => _6XXX{_CONFERENCE}
+; two letters at least: Asterisk's own extensions (h, i, s, t) have one
+exten => _[a-z][a-z]!{_CONFERENCE}
+[conference-invited]
+exten => s,1,Set(CALLERID(all)=${{PJSIP_ENDPOINT(${{CHANNEL(endpoint)}},callerid)}})
+ same => n,Goto(conferences,${{ROOM}},1)
+[internal]
+exten => _10[1-4],1,Dial(PJSIP/${{EXTEN}},60)
+include => conferences
+"""
+
+
+class ConferenceExchange(Asterisk):
+    """The exchange.
+
+    Args:
+        rootfs: where Asterisk is.
+        modules: loaded besides.
+        files: further configuration files by name.
+
+    Attributes:
+        passwords: of the endpoints that have one, by their name; ``agi-xmpp`` is there.
+        manager_user, manager_secret: of a manager user with the rights that conference chat needs, and no others.
+    """
+
+    def __init__(self, rootfs: Rootfs, *, modules: Sequence[str] = (), files: Mapping[str, str] | None = None) -> None:
+        self.passwords = {name: secrets.token_hex(8) for name in (*WITH_PASSWORD, OWN_LEG)}
+        phones = [
+            self._endpoint(number, PHONE_CONTEXT, name) + _AOR.format(name=number) for number, name in NAMES.items()
+        ]
+        own = self._endpoint(OWN_LEG, CONFERENCE_CONTEXT, "Chat")
+        super().__init__(
+            rootfs,
+            modules=(*_MODULES, *modules),
+            pjsip=_TRANSPORT + "".join(phones) + own,
+            files={"confbridge.conf": _CONFBRIDGE, "pjproject.conf": "", **(files or {})},
+        )
+        self.manager_user = "agi-xmpp"
+        self.manager_secret = secrets.token_hex(16)
+
+    def phone(self, number: str) -> Softphone:
+        """Return a phone of these people; use it by ``async with``."""
+        return Softphone(self, number, self.passwords.get(number, ""))
+
+    async def participants(self, number: str) -> dict[str, Message]:
+        """Return who is in a conference, by channel, as ``ConfbridgeList`` has it; nobody if there is none."""
+        ami = await self.ami()
+        events = ami.subscribe(lambda event: event.get("Event", "").startswith("ConfbridgeList"))
+        try:
+            await ami.action("ConfbridgeList", Conference=number)
+            await events.get(lambda event: event["Event"] == "ConfbridgeListComplete", timeout=10.0)
+        except TestbedError as error:
+            if "No active conferences" not in str(error):
+                raise
+        finally:
+            ami.unsubscribe(events)
+        return {event["Channel"]: event for event in events.seen()}
+
+    def _endpoint(self, name: str, context: str, caller: str) -> str:
+        text = _ENDPOINT.format(name=name, context=context, caller=caller)
+        if name != OWN_LEG:  # nobody calls our own leg
+            text += f"aors = {name}\n"
+        if name in self.passwords:
+            text += f"auth = {name}\n" + _AUTH.format(name=name, password=self.passwords[name])
+        return text
+
+    def _configuration(self) -> dict[str, str]:
+        files = super()._configuration()
+        files["extensions.conf"] += _DIALPLAN
+        files["manager.conf"] += f"""
+[{self.manager_user}]
+secret = {self.manager_secret}
+deny = 0.0.0.0/0.0.0.0
+permit = 127.0.0.1/255.255.255.255
+read = call
+write = call,originate,reporting
+"""
+        return files
+
+
+class Softphones:
+    """Makes phones, and switches them all off at the end. Use it by ``async with``."""
+
+    def __init__(self, exchange: ConferenceExchange) -> None:
+        self._exchange = exchange
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Softphones:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._stack.aclose()
+
+    async def __call__(self, *numbers: str) -> list[Softphone]:
+        """Switch on phones by their numbers (``"101", "102"``); they are registered when this returns."""
+        return [await self._stack.enter_async_context(self._exchange.phone(number)) for number in numbers]
