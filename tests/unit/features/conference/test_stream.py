@@ -1,0 +1,123 @@
+"""What is said while the XMPP server is away."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from agi_xmpp.errors import NotConnected
+from agi_xmpp.features.conference.stream import HOLD_LIMIT, HOLD_TIME, Outgoing
+from tests.unit.clock import Clock
+
+
+class Port:
+    """A stream that is there or not."""
+
+    domain = "conference.example.org"
+
+    def __init__(self) -> None:
+        self.online = True
+        self.breaks_at = -1
+        self.sent: list[Element] = []
+
+    def send(self, stanza: Element) -> None:
+        if not self.online or len(self.sent) == self.breaks_at:
+            raise NotConnected("gone")
+        self.sent.append(stanza)
+
+
+class House:
+    def __init__(self) -> None:
+        self.port = Port()
+        self.clock = Clock()
+        self.lost = 0
+        self.outgoing = Outgoing(self._lose, self.clock)
+        self.outgoing.use(self.port)
+
+    def _lose(self) -> None:
+        self.lost += 1
+
+    def say(self, *names: str) -> None:
+        for name in names:
+            self.outgoing.send(Element(name))
+
+    @property
+    def arrived(self) -> list[str]:
+        return [stanza.tag for stanza in self.port.sent]
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_with_a_stream_it_goes_at_once(house):
+    house.say("a", "b")
+    assert house.arrived == ["a", "b"]
+
+
+def test_without_one_it_waits_and_keeps_its_order(house):
+    house.port.online = False
+    house.say("a", "b")
+    house.port.online = True
+    house.say("c")  # the stream is there, but we have not been told: nothing may overtake
+    assert house.arrived == []
+    house.outgoing.stream_began()
+    assert house.arrived == ["a", "b", "c"]
+    assert house.lost == 0
+
+
+def test_before_there_is_a_port_it_waits():
+    port = Port()
+    outgoing = Outgoing(lambda: None)
+    outgoing.send(Element("a"))
+    outgoing.use(port)
+    outgoing.stream_began()
+    assert [stanza.tag for stanza in port.sent] == ["a"]
+
+
+def test_a_stream_that_breaks_again_half_way_loses_nothing(house):
+    house.port.online = False
+    house.say("a", "b", "c")
+    house.port.online = True
+    house.port.breaks_at = 1
+    house.outgoing.stream_began()
+    assert house.arrived == ["a"]
+    house.port.breaks_at = -1
+    house.outgoing.stream_began()
+    assert house.arrived == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("seconds", "lost"), [(HOLD_TIME - 1, 0), (HOLD_TIME, 0), (HOLD_TIME + 1, 1)])
+def test_what_is_too_old_is_not_sent(house, seconds, lost, caplog):
+    house.port.online = False
+    house.say("a")
+    house.clock.now += seconds
+    house.port.online = True
+    house.outgoing.stream_began()
+    assert house.lost == lost
+    assert house.arrived == ([] if lost else ["a"])
+    assert ("has to enter anew" in caplog.text) == bool(lost)
+
+
+@pytest.mark.parametrize(("count", "lost"), [(HOLD_LIMIT - 1, 0), (HOLD_LIMIT, 0), (HOLD_LIMIT + 1, 1)])
+def test_too_much_is_not_kept_and_everybody_comes_in_anew(house, count, lost, caplog):
+    house.port.online = False
+    house.say(*["a"] * count)
+    house.port.online = True
+    house.outgoing.stream_began()
+    assert house.lost == lost
+    assert len(house.arrived) == (0 if lost else count)
+    house.say("b")
+    assert house.arrived[-1] == "b"
+    house.outgoing.stream_began()
+    assert house.lost == lost  # it is forgotten
+
+
+def test_a_long_break_in_which_nothing_was_said_costs_nothing(house):
+    house.port.online = False
+    house.clock.now += 10 * HOLD_TIME
+    house.port.online = True
+    house.outgoing.stream_began()
+    assert house.lost == 0
