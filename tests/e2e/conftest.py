@@ -16,6 +16,7 @@ import pytest
 from tests.testbed import rootfs as trees
 from tests.testbed.asterisk import Asterisk
 from tests.testbed.client import Buddy
+from tests.testbed.conference import ConferenceExchange, Softphones
 from tests.testbed.errors import TestbedError
 from tests.testbed.program import journal
 from tests.testbed.rootfs import Rootfs
@@ -90,6 +91,31 @@ async def exchange(exchange_process: Exchange) -> AsyncIterator[Exchange]:
 async def phones(exchange: Exchange) -> AsyncIterator[Phones]:
     """Switches on telephones of the exchange: ``alice, bob = await phones("101", "102")``."""
     async with Phones(exchange) as phones:
+        yield phones
+
+
+@pytest.fixture(scope="session")
+def conference_exchange_process(rootfs: Rootfs) -> Iterator[ConferenceExchange]:
+    with ConferenceExchange(rootfs) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+async def conference_exchange(
+    conference_exchange_process: ConferenceExchange,
+) -> AsyncIterator[ConferenceExchange]:
+    """The session's exchange with conferences. After the test it must still serve, and all calls are hung up."""
+    yield conference_exchange_process
+    try:
+        await conference_exchange_process.assert_serving()
+    finally:
+        await conference_exchange_process.disconnect()
+
+
+@pytest.fixture
+async def softphones(conference_exchange: ConferenceExchange) -> AsyncIterator[Softphones]:
+    """Switches on telephones that can write: ``alice, bob = await softphones("101", "102")``."""
+    async with Softphones(conference_exchange) as phones:
         yield phones
 
 

@@ -20,7 +20,7 @@ from tests.testbed.ami import Message
 from tests.testbed.asterisk import Asterisk
 from tests.testbed.errors import TestbedError
 from tests.testbed.rootfs import Rootfs
-from tests.testbed.softphone import Softphone
+from tests.testbed.softphone import SoftCall, Softphone
 
 #: The people by the number of their phone.
 NAMES = {"101": "Alice A", "102": "Bob B", "103": "Carol C", "104": "Dave D"}
@@ -124,6 +124,17 @@ class ConferenceExchange(Asterisk):
         self.manager_user = "agi-xmpp"
         self.manager_secret = secrets.token_hex(16)
 
+    async def enters(self, phone: Softphone, number: str) -> tuple[SoftCall, str]:
+        """Let a phone dial into a conference; return its call and its channel when it is in."""
+        ami = await self.ami()
+        joins = ami.subscribe(lambda event: event.get("Event") == "ConfbridgeJoin" and event["Conference"] == number)
+        try:
+            call = await phone.call(number)
+            joined = await joins.get(lambda event: device(event["Channel"]) == phone.number, timeout=10.0)
+        finally:
+            ami.unsubscribe(joins)
+        return call, joined["Channel"]
+
     def phone(self, number: str) -> Softphone:
         """Return a phone of these people; use it by ``async with``."""
         return Softphone(self, number, self.passwords.get(number, ""))
@@ -162,6 +173,11 @@ read = call
 write = call,originate,reporting
 """
         return files
+
+
+def device(channel: str) -> str:
+    """Return the endpoint that a channel belongs to: ``101`` for ``PJSIP/101-0000002a``."""
+    return channel.partition("/")[2].rpartition("-")[0]
 
 
 class Softphones:

@@ -185,6 +185,7 @@ class Softphone:
         exchange: an Asterisk with an endpoint of this name.
         number: name of the endpoint and of its AOR; the user in From.
         password: of the endpoint; "" if it has none.
+        registers: whether it can be called; an endpoint without AOR cannot.
 
     Attributes:
         port: where it listens.
@@ -193,13 +194,14 @@ class Softphone:
         packets: how many RTP packets have come.
     """
 
-    def __init__(self, exchange: Asterisk, number: str, password: str = "") -> None:
+    def __init__(self, exchange: Asterisk, number: str, password: str = "", *, registers: bool = True) -> None:
         self.number = number
         self.port = free_port()
         self.texts: list[Text] = []
         self.ringing: list[SoftCall] = []
         self.packets = 0
         self._exchange = exchange
+        self._registers = registers
         self._auth = SipDigestAuth(number, password) if password else None
         self._transport = _Transport(local_addr=(_HOST, self.port))
         self._uac = SipUAC(self._transport)
@@ -364,9 +366,9 @@ class Softphone:
                 for call in list(self._calls.values()):
                     if call not in self.ringing:
                         await call.request("BYE")
-                await self.request("REGISTER", self.number, headers={"Expires": "0"})
-        except TimeoutError:
-            pass  # Asterisk is gone, or knows nothing of the call
+                await self._register(0)
+        except (TimeoutError, TestbedError):
+            pass  # Asterisk is gone, or was started anew
         finally:
             await self._stack.aclose()
 
@@ -383,12 +385,17 @@ class Softphone:
         self._stack.push_async_callback(self._uas.stop)
         self._pass_on = self._transport.on_message
         self._transport.on_message = self._take
-        answer = await self.request("REGISTER", self.number, headers={"Expires": "3600"})
-        if answer.status_code != 200:
-            raise TestbedError(f"phone {self.number} cannot register: {answer.status_code} {answer.reason_phrase}")
+        await self._register(3600)
         journal().started.add(f"aiosipua {importlib.metadata.version('aiosipua')}")
 
     # Inner workings
+
+    async def _register(self, seconds: int) -> None:
+        if not self._registers:
+            return
+        answer = await self.request("REGISTER", self.number, headers={"Expires": str(seconds)})
+        if answer.status_code != 200:
+            raise TestbedError(f"phone {self.number} cannot register: {answer.status_code} {answer.reason_phrase}")
 
     @property
     def _asterisk(self) -> tuple[str, int]:
