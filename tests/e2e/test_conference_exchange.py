@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Sequence
 
@@ -124,6 +125,28 @@ class TestTexts:
 
 
 class TestWhatAsteriskHasNot:
+    async def test_no_proof_of_who_sends_a_text_in_a_call(
+        self, conference_exchange: ConferenceExchange, softphones: Softphones
+    ) -> None:
+        """Asterisk asks for no password in a call and looks at no address: who knows the tags can write."""
+        phones = alice, _ = await softphones("101", "103")
+        calls = await enter(conference_exchange, "6011", phones)
+        request = calls[1].dialog.create_request("MESSAGE", via_host="127.0.0.1", via_port=free_port())
+        request.set_header("From", f"<sip:nobody@127.0.0.1>;tag={calls[1].dialog.local_tag}")
+        request.set_header("Content-Type", "text/plain")
+        request.text = "from a stranger"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(bytes(request), ("127.0.0.1", conference_exchange.sip_port))
+        assert (await alice.hears("from a stranger")).display == "Carol C"
+
+    async def test_a_text_outside_of_a_call_is_refused(
+        self, conference_exchange: ConferenceExchange, softphones: Softphones
+    ) -> None:
+        phones = [alice] = await softphones("101")
+        await enter(conference_exchange, "6012", phones)
+        refused = await alice.request("MESSAGE", "6012", headers={"Content-Type": "text/plain"}, body="hello")
+        assert refused.status_code == 404
+
     async def test_no_conference_package_and_no_invitation_by_refer(
         self, conference_exchange: ConferenceExchange, softphones: Softphones
     ) -> None:

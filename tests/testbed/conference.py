@@ -13,6 +13,7 @@ conference's number in ``ROOM``.
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -42,6 +43,7 @@ _ENDPOINT = """
 [{name}]
 type = endpoint
 context = {context}
+message_context = out-of-call
 disallow = all
 allow = ulaw
 direct_media = no
@@ -90,6 +92,8 @@ exten => _[a-z][a-z]!{_CONFERENCE}
 [conference-invited]
 exten => s,1,Set(CALLERID(all)=${{PJSIP_ENDPOINT(${{CHANNEL(endpoint)}},callerid)}})
  same => n,Goto(conferences,${{ROOM}},1)
+; Without a context of its own, a text outside of a call runs the dialplan of calls, and comes into the conference.
+[out-of-call]
 [internal]
 exten => _10[1-4],1,Dial(PJSIP/${{EXTEN}},60)
 include => conferences
@@ -147,7 +151,7 @@ class ConferenceExchange(Asterisk):
             await ami.action("ConfbridgeList", Conference=number)
             await events.get(lambda event: event["Event"] == "ConfbridgeListComplete", timeout=10.0)
         except TestbedError as error:
-            if "No active conferences" not in str(error):
+            if not re.search("No active conferences|No Conference by that name", str(error)):
                 raise
         finally:
             ami.unsubscribe(events)
