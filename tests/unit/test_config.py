@@ -95,8 +95,8 @@ def test_an_empty_file_is_a_working_server_without_accounts():
         ({"account": {"pbx": {**GOOD, "type": "bot"}}}, ["account.pbx.type", "'client' or 'component'"]),
         ({"account": {"pbx": {**GOOD, "accept_unencrypted": True}}}, ['for type = "component" only']),
         ({"account": {"pbx": {**GOOD, "domain": "x.org"}}}, ["domain is for type"]),
-        ({"account": {"pbx": {**COMPONENT, "jid": "a b.org"}}}, ["is not the address of a component such as"]),
-        ({"account": {"pbx": {**COMPONENT, "jid": "a@"}}}, ["is not the address of a component such as"]),
+        ({"account": {"pbx": {**COMPONENT, "jid": "a b.org"}}}, ["account.pbx.jid: ", "is neither a Jabber ID"]),
+        ({"account": {"pbx": {**COMPONENT, "jid": "a@"}}}, ["account.pbx.jid: ", "is neither a Jabber ID"]),
         ({"account": {"pbx": {**COMPONENT, "tls": "starttls"}}}, ["no STARTTLS"]),
         ({"account": {"pbx": {**COMPONENT, "server": "10.0.0.1"}}}, ['tls = "none"', "accept_unencrypted = true"]),
         ({"account": {"pbx": {**COMPONENT, "priority": 1}}}, ["priority has no effect on a component"]),
@@ -257,7 +257,7 @@ def test_an_inline_token_must_be_one():
 
 
 def test_a_secret_command_that_hangs_is_ended(monkeypatch):
-    monkeypatch.setattr("agi_xmpp.config.SECRET_COMMAND_TIMEOUT", 0.05)
+    monkeypatch.setattr("agi_xmpp.config.secrets.SECRET_COMMAND_TIMEOUT", 0.05)
     with pytest.raises(ConfigError, match="within"):
         settings(password=None, password_command=["sleep", "60"]).secret()
 

@@ -40,7 +40,7 @@ def test_all_of_it() -> None:
         ({"upload_timeout": 0}, "voicemail.upload_timeout: "),
         ({"convert_timeout": 601}, "voicemail.convert_timeout: "),
         ({"suffix": "exe"}, "voicemail.suffix: "),
-        ({"people": {"x@y": "no jid"}}, "'x@y': 'no jid' is not a Jabber ID"),
+        ({"people": {"x@y": "no jid"}}, "voicemail.people.x@y: 'no jid' is not a Jabber ID"),
         ({"people": {"x@y": "a@b", "X@y": "c@d"}}, "two addresses differ in case only"),
         ({"mailbox": "1"}, "voicemail.mailbox: unknown key"),
     ],
