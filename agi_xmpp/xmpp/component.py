@@ -18,7 +18,7 @@ from agi_xmpp.config import AccountSettings
 from agi_xmpp.xmpp import room_stanzas, stanzas
 from agi_xmpp.xmpp.component_link import ComponentLink
 from agi_xmpp.xmpp.jid import inward, outward, parse
-from agi_xmpp.xmpp.model import Jid
+from agi_xmpp.xmpp.model import Jid, StanzaHost, StanzaPort
 from agi_xmpp.xmpp.presence import Decision, Subscription, decide
 from agi_xmpp.xmpp.session import BaseSession, ClientSession
 from agi_xmpp.xmpp.text import clean_status
@@ -56,12 +56,17 @@ class ComponentSession(BaseSession):
     """
 
     make_link = ComponentLink
+    _link: ComponentLink
 
     def __init__(self, account: str, settings: AccountSettings) -> None:
         super().__init__(account, settings)
         self._own = parse(settings.jid).bare
         #: An address of ours, and the bare JID of somebody who sees our presence there.
         self._watchers: set[tuple[Jid, Jid]] = set()
+
+    def serve_stanzas(self, host: StanzaHost | None) -> StanzaPort:
+        """See `Session.serve_stanzas`."""
+        return self._link.stanzas.serve(host)
 
     # What the link tells
 

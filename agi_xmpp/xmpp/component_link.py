@@ -4,14 +4,17 @@ aioxmpp knows clients only. What a component does otherwise is little: another n
 features, no resource binding, and addresses that it writes into its stanzas itself. All else is the client's `Link`.
 
 aioxmpp's names that are not public and are used here: `XMLStream._reset_state`, `_rx_stream_header`, `_rx_feed`,
-`_parser` and `_processor`, `Client._negotiate_stream` and `_bind`. The library is dormant: they will not change.
+`_parser`, `_processor`, `_transport`, `_debug_wrapper` and `_loop`, `Client._negotiate_stream` and `_bind`. The library
+is dormant: they will not change.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import ssl
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,9 +25,11 @@ from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
 from agi_xmpp.xmpp import srv
 from agi_xmpp.xmpp.connector import Connector
+from agi_xmpp.xmpp.element import CLIENT, COMPONENT, Name, renamed
 from agi_xmpp.xmpp.jid import outward
 from agi_xmpp.xmpp.link import Link, Listener
 from agi_xmpp.xmpp.model import Jid
+from agi_xmpp.xmpp.raw_stanzas import BACKLOG, KINDS, RawStanzas, Recorder
 from agi_xmpp.xmpp.transport import Bridge, Stream
 
 #: Where servers take components unless told otherwise (XEP-0114 names no port; Prosody and Openfire listen there, and
@@ -34,8 +39,7 @@ PORT = 5347
 #: Our resource, if the configuration names none. Rooms and presence need one (XEP-0045 section 7.2).
 RESOURCE = "agi-xmpp"
 
-_CLIENT = "jabber:client"
-_COMPONENT = "jabber:component:accept"
+_KINDS = frozenset((CLIENT, kind) for kind in KINDS)
 _STREAM = ("http://etherx.jabber.org/streams", "stream")
 
 _SUBSCRIPTIONS = frozenset(
@@ -52,7 +56,7 @@ _SUBSCRIPTIONS = frozenset(
 class Handshake(xso.XSO):  # type: ignore[misc]
     """The proof that we know the secret, and the server's answer to it (XEP-0114 section 3)."""
 
-    TAG = (_CLIENT, "handshake")  # of the component's namespace; see `_Renaming`
+    TAG = (CLIENT, "handshake")  # of the component's namespace; see `_Renaming`
     digest = xso.Text(default=None)
 
     def __init__(self, digest: str | None = None) -> None:
@@ -66,14 +70,21 @@ class _Renaming:
     What follows the server's handshake is held back until `release`: a server may send stanzas in the same segment,
     when nobody takes them yet. The library would end the stream over them.
 
+    While somebody serves raw stanzas, each is recorded, and reaches the library only if it is left.
+
     Args:
         processor: of the library.
         domain: of the component.
+        stanzas: who serves them.
     """
 
-    def __init__(self, processor: Any, domain: str) -> None:
+    def __init__(self, processor: Any, domain: str, stanzas: RawStanzas) -> None:
         self._processor = processor
         self._domain = domain
+        self._stanzas = stanzas
+        self._depth = 0
+        self._recorder: Recorder | None = None
+        self._recorded: deque[Recorder] = deque()
         self._held: list[Callable[[], None]] = []
         self._holding = False
         self._greeted = False
@@ -88,13 +99,24 @@ class _Renaming:
         for event in held:
             event()
 
+    def offer_recorded(self) -> None:
+        """Let the host of raw stanzas have what was recorded, and the library what the host leaves."""
+        while self._recorded and self._stanzas.deciding:
+            recorder = self._recorded.popleft()
+            if recorder.built.stanza is None:
+                self._stanzas.dropped(recorder)
+            elif not self._stanzas.offer(recorder.built.stanza):
+                recorder.replay(self._processor)
+
     def characters(self, text: str) -> None:
         if self._holding:
             self._held.append(lambda: self.characters(text))
+        elif self._recorder is not None:
+            self._recorder.text(text)
         else:
             self._processor.characters(text)
 
-    def startElementNS(self, name: tuple[str, str], qname: str, attributes: Any) -> None:  # noqa: N802 - SAX
+    def startElementNS(self, name: Name, qname: str, attributes: Any) -> None:  # noqa: N802 - SAX
         if self._holding:
             self._held.append(lambda: self.startElementNS(name, qname, attributes))
             return
@@ -103,19 +125,29 @@ class _Renaming:
             attributes = (
                 {(None, "from"): self._domain, (None, "id"): ""} | dict(attributes) | {(None, "version"): "1.0"}
             )
-        self._processor.startElementNS(_renamed(name), qname, attributes)
+        self._depth += 1
+        name = renamed(name)
+        if self._depth == 2 and self._stanzas.recording and name in _KINDS:
+            self._recorder = Recorder(attributes.get((None, "from"), ""))
+        if self._recorder is not None:
+            self._recorder.start(name, qname, attributes)
+        else:
+            self._processor.startElementNS(name, qname, attributes)
 
-    def endElementNS(self, name: tuple[str, str], qname: str) -> None:  # noqa: N802 - SAX
+    def endElementNS(self, name: Name, qname: str) -> None:  # noqa: N802 - SAX
         if self._holding:
             self._held.append(lambda: self.endElementNS(name, qname))
             return
-        self._processor.endElementNS(_renamed(name), qname)
-        if name == (_COMPONENT, "handshake") and not self._greeted:  # once: a contact could send one inside a message
+        self._depth -= 1
+        if self._recorder is not None:
+            if self._recorder.end(renamed(name), qname):
+                self._recorded.append(self._recorder)
+                self._recorder = None
+                self.offer_recorded()
+            return
+        self._processor.endElementNS(renamed(name), qname)
+        if name == (COMPONENT, "handshake") and not self._greeted:  # once: a contact could send one inside a message
             self._holding = self._greeted = True
-
-
-def _renamed(name: tuple[str, str]) -> tuple[str, str]:
-    return (_CLIENT, name[1]) if name[0] == _COMPONENT else name
 
 
 def _component_header(data: bytes) -> bytes:
@@ -129,14 +161,17 @@ class ComponentStream(Stream):
     Args:
         own: our full JID: the sender of whatever names none.
         server: whom to ping.
+        stanzas: who serves raw stanzas.
         logger: of the library.
     """
 
-    def __init__(self, own: Jid, server: Jid, logger: logging.Logger) -> None:
+    def __init__(self, own: Jid, server: Jid, stanzas: RawStanzas, logger: logging.Logger) -> None:
         super().__init__(to=outward(Jid("", own.domain)), base_logger=logger)
+        self._stanzas = stanzas
         self._own = outward(own)
         self._server = outward(server)
         self._released = False
+        self._waiting = False
         #: Gets the id of the server's stream, or the error that it ended with.
         self.greeting = self.error_future()
 
@@ -149,6 +184,32 @@ class ComponentStream(Stream):
             if obj.to is None:  # the library's own ping, when the server is silent
                 obj.to = self._server
         super().send_xso(obj)
+
+    def send_bytes(self, data: bytes) -> None:
+        """See `raw_stanzas.Wire`. The library writes its own stanzas in one go, so that this comes between two."""
+        if self.state is not protocol.State.OPEN:
+            raise ConnectionResetError("the stream has ended")
+        if self._transport.get_write_buffer_size() > BACKLOG:
+            error = ConnectionAbortedError(f"the server has not taken {BACKLOG >> 20} MB that were sent")
+            self._loop.call_soon(self._give_up, error)  # not from in here: the parser may be at work
+            raise error
+        if self._debug_wrapper is None:
+            self._transport.write(data)
+        else:  # the log shows what leaves us
+            self._debug_wrapper.write(data)
+            self._debug_wrapper.flush()
+
+    def offer_waiting(self) -> None:
+        """See `raw_stanzas.Wire`."""
+        if self.state is protocol.State.OPEN:
+            self._waiting = True
+            self.data_received(b"")  # as if it came now: what is wrong with it is treated as ever
+
+    def _give_up(self, error: Exception) -> None:
+        """Drop the connection."""
+        if (transport := self._transport) is not None:
+            self.connection_lost(error)
+            transport.abort()
 
     @property
     def server(self) -> Any:
@@ -171,11 +232,14 @@ class ComponentStream(Stream):
         if self._released:
             self._released = False
             self._renaming.release()
+        if self._waiting:
+            self._waiting = False
+            self._renaming.offer_recorded()
         super()._rx_feed(blob)
 
     def _reset_state(self) -> None:
         super()._reset_state()
-        self._renaming = _Renaming(self._processor, self._own.domain)
+        self._renaming = _Renaming(self._processor, self._own.domain, self._stanzas)
         self._parser.setContentHandler(self._renaming)
 
     def _rx_stream_header(self) -> None:
@@ -198,13 +262,17 @@ class ComponentConnector(Connector):
 
     alpn = ()
 
+    def __init__(self, jid: Jid, *args: Any, stanzas: RawStanzas, **options: Any) -> None:
+        super().__init__(jid, *args, **options)
+        self._stanzas = stanzas
+
     async def _targets(self) -> list[srv.Target]:
         settings = self._settings
         assert settings.server is not None  # noqa: S101 - the configuration fills it in
         return [srv.Target(settings.server, settings.port or PORT, settings.tls == "direct")]
 
     def _new_stream(self, logger: logging.Logger) -> Stream:
-        return ComponentStream(self._jid, _server(self._jid, self._settings), logger)
+        return ComponentStream(self._jid, _server(self._jid, self._settings), self._stanzas, logger)
 
     def _new_bridge(self, stream: Stream) -> Bridge:
         return Bridge(stream, self._domain, _component_header)
@@ -253,13 +321,13 @@ class ComponentClient(aioxmpp.Client):  # type: ignore[misc]
     """The library's client, for a stream that has its address already."""
 
     async def _negotiate_stream(self, stream: ComponentStream, features: Any) -> Any:
-        self._component_stream = stream
+        self.component_stream = stream
         return await super()._negotiate_stream(stream, features)
 
     async def _bind(self) -> None:
-        self._component_stream.release()  # the library takes stanzas from here on
+        self.component_stream.release()  # the library takes stanzas from here on
         # The library takes the answer to its own ping for one of its server.
-        self.stream.local_jid = self._component_stream.server
+        self.stream.local_jid = self.component_stream.server
 
 
 class ComponentLink(Link):
@@ -268,13 +336,18 @@ class ComponentLink(Link):
     Args:
         account, settings, listener: as of `Link`.
         jid: our own address in the domain that we serve.
+
+    Attributes:
+        stanzas: who serves raw stanzas.
     """
 
-    make_connector = ComponentConnector
     make_client = ComponentClient
 
     def __init__(self, account: str, jid: Jid, settings: AccountSettings, listener: Listener) -> None:
-        super().__init__(account, Jid(jid.local, jid.domain, jid.resource or RESOURCE), settings, listener)
+        own = Jid(jid.local, jid.domain, jid.resource or RESOURCE)
+        self.stanzas = RawStanzas(account, own)
+        self.make_connector = functools.partial(ComponentConnector, stanzas=self.stanzas)
+        super().__init__(account, own, settings, listener)
 
     @property
     def server(self) -> Jid:
@@ -286,6 +359,16 @@ class ComponentLink(Link):
         disco = client.summon(aioxmpp.DiscoServer)
         disco.register_identity("gateway", "pstn", names={aioxmpp.structs.LanguageTag.fromstr("en"): "agi-xmpp"})
         disco.unregister_identity("client", "bot")
+
+    def _make_client(self) -> Any:
+        client = super()._make_client()
+        # After the session's own: it knows of the stream when the host does.
+        client.on_stream_established.connect(self._guarded(lambda: self.stanzas.began(client.component_stream)))
+        return client
+
+    def _lose_session(self) -> None:
+        super()._lose_session()
+        self.stanzas.ended()
 
     def _conflict(self) -> str:
         return f"another connection of the component {self.jid.domain} threw us out; only one can serve it"

@@ -62,7 +62,13 @@ _OUTCOMES = {
 }
 
 
-_ROOM_PASSWORD = re.compile(rb"(<password[^>]*>)[^<]*")
+# What enters a room, what an owner sets in its form (XEP-0045 sections 7.2.6 and 10.1.3), and the rest of either in the
+# next piece that is read.
+_ROOM_PASSWORD = re.compile(
+    rb"(<password[^>]*>"
+    rb"|<field[^>]*muc#roomconfig_roomsecret[^>]*>\s*<value>"
+    rb"|^(?=[^<]*</(?:password|value)>))[^<]*"
+)
 
 
 class Delivery:
@@ -101,7 +107,7 @@ class Delivery:
 
 
 def _hide_room_passwords(record: logging.LogRecord) -> bool:
-    """Take the passwords of rooms (XEP-0045 section 7.2.6) out of what the library logs of the wire at DEBUG.
+    """Take the passwords of rooms out of what the library logs of the wire at DEBUG.
 
     It logs a stanza of ours in one piece up to 4 KB, which is more than one that enters a room has before its password.
     """

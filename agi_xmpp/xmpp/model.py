@@ -390,11 +390,14 @@ class SessionInfo:
 class StanzaHost(Protocol):
     """Takes a component's stanzas as they came, with everything in them (`Session.serve_stanzas`).
 
-    Called while the stream is read: never block.
+    Called while the stream is read: never block. What it raises is logged, and the stanza is left to the session.
     """
 
     def stanza_came(self, stanza: Element) -> bool:
         """Take a stanza, and return True; or leave it to the session.
+
+        Comes only between `stream_began` and `stream_ended`. It does not come for the answers to the session's own
+        requests, and not for a stanza of more than 200 levels, which is dropped.
 
         Args:
             stanza: a message, presence or iq; its namespace is ``jabber:client`` whatever the stream's is.
@@ -421,8 +424,11 @@ class StanzaPort(Protocol):
     def send(self, stanza: Element) -> None:
         """Send a message, presence or iq at once; ``from`` and ``to`` are in it.
 
+        It goes out in the order of the calls, before what verbs have handed to the session and is still queued there.
+
         Raises:
             NotConnected: there is no stream. Nothing was sent.
+            ValueError: it is no stanza, or holds what XML cannot carry. Nothing was sent.
         """
 
 
@@ -648,6 +654,9 @@ class Session(Protocol):
 
     def serve_stanzas(self, host: StanzaHost | None) -> StanzaPort:
         """Let ``host`` see each stanza first, from now on; None ends it.
+
+        While the session is online the host is told so (`StanzaHost.stream_began`) as soon as this has returned. An
+        earlier host is told nothing more.
 
         Raises:
             ConfigError: the account is no component.

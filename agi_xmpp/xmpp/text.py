@@ -13,9 +13,9 @@ from agi_xmpp.errors import BadText
 #: while a text of nothing but "&" takes five each ("&amp;").
 BYTES_PER_CHARACTER = 4
 
-# Everything but the characters of XML 1.0 section 2.2. aioxmpp refuses the control characters and lets U+FFFE and
-# U+FFFF through; the server then ends the stream (RFC 6120 section 4.9.3.13, not-well-formed).
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: Everything but the characters of XML 1.0 section 2.2. aioxmpp refuses the control characters and lets U+FFFE and
+#: U+FFFF through; the server then ends the stream (RFC 6120 section 4.9.3.13, not-well-formed).
+FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # XML 1.0 section 2.3; the library takes nothing else for a thread.
 _NMTOKEN = re.compile(r"[A-Za-z0-9._:-]{1,256}")
@@ -33,7 +33,7 @@ def clean_body(text: str, limit: int) -> str:
     """
     if not text:
         raise BadText("the text is empty")
-    if match := _FORBIDDEN.search(text):
+    if match := FORBIDDEN.search(text):
         point = ord(match.group())
         raise BadText(f"character {match.start() + 1} of the text is U+{point:04X}, which XMPP cannot carry")
     body = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -47,7 +47,7 @@ def clean_body(text: str, limit: int) -> str:
 
 def clean_status(text: str) -> str:
     """Return ``text`` without the characters that XML cannot carry; for words that nobody waits for."""
-    return _FORBIDDEN.sub("", text)
+    return FORBIDDEN.sub("", text)
 
 
 def thread_id(name: str) -> str:

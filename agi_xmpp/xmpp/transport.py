@@ -52,6 +52,7 @@ class Transport(asyncio.Transport):
         self._server_name = server_name
         self._header = header
         self._pieces: list[bytes] = []
+        self._collected = 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return asyncio's information, such as ``ssl_object``."""
@@ -66,6 +67,11 @@ class Transport(asyncio.Transport):
         if not self._pieces:
             asyncio.get_running_loop().call_soon(self._flush)
         self._pieces.append(bytes(data))
+        self._collected += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the system has not taken yet."""
+        return self._collected + self._inner.get_write_buffer_size()
 
     def close(self) -> None:
         """Send what is collected and close."""
@@ -74,7 +80,7 @@ class Transport(asyncio.Transport):
 
     def abort(self) -> None:
         """Close without sending anything more."""
-        self._pieces.clear()
+        self._forget()
         self._inner.abort()
 
     def is_closing(self) -> bool:
@@ -109,7 +115,11 @@ class Transport(asyncio.Transport):
             if self._header is not None:
                 data, self._header = self._header(data), None
             self._inner.write(data)
+        self._forget()
+
+    def _forget(self) -> None:
         self._pieces.clear()
+        self._collected = 0
 
 
 class Bridge(asyncio.Protocol):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -16,8 +16,9 @@ from pydantic import SecretStr
 from agi_xmpp import pace
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
+from agi_xmpp.xmpp import component_link, stanzas
 from agi_xmpp.xmpp.component import ComponentSession
-from agi_xmpp.xmpp.model import SessionState
+from agi_xmpp.xmpp.model import SessionState, StanzaPort
 from tests.unit.xmpp.conftest import server_context
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, PING, Conversation, FakeServer
 
@@ -298,3 +299,266 @@ async def test_the_namespace_on_the_wire_is_the_component_s() -> None:
     assert "jabber:client" not in header
     assert 'to="phone.fake.test"' in header
     assert CLIENT not in header
+
+
+# Raw stanzas
+
+BOB = "bob@fake.test/x"
+OURS = "agi@phone.fake.test"
+ROOM = "6000@phone.fake.test"
+
+
+class Host:
+    """Takes the stanzas that the test says, and notes all that it is told."""
+
+    def __init__(self, takes: Callable[[ET.Element], bool] = lambda _stanza: True) -> None:
+        self.takes = takes
+        self.port: StanzaPort
+        self.told: asyncio.Queue[ET.Element | str] = asyncio.Queue()
+
+    def stanza_came(self, stanza: ET.Element) -> bool:
+        self.told.put_nowait(stanza)
+        return self.takes(stanza)
+
+    def stream_began(self) -> None:
+        self.told.put_nowait("began")
+
+    def stream_ended(self) -> None:
+        self.told.put_nowait("ended")
+
+    async def hears(self) -> ET.Element:
+        told = await asyncio.wait_for(self.told.get(), 20)
+        assert isinstance(told, ET.Element)
+        return told
+
+    async def is_told(self, what: str) -> None:
+        assert await asyncio.wait_for(self.told.get(), 20) == what
+
+
+@contextlib.asynccontextmanager
+async def hosted(
+    server: FakeServer, host: Host, **changes: Any
+) -> AsyncIterator[tuple[ComponentSession, Host, Conversation]]:
+    """A session whose stanzas a host gets from the start."""
+    session = ComponentSession("main", settings(server, **changes))
+    host.port = session.serve_stanzas(host)
+    await session.start()
+    try:
+        await session.ready(10)
+        await host.is_told("began")
+        assert host.port.online
+        yield session, host, server.conversation
+    finally:
+        await session.stop(0.4)
+
+
+def message(body: str = "x", to: str = ROOM, more: str = "") -> str:
+    return f"<message from='{BOB}' to='{to}' type='chat' id='m1'><body>{body}</body>{more}</message>"
+
+
+def copy(stanza: ET.Element) -> ET.Element:
+    """Return a stanza on its way back to its sender."""
+    stanza.attrib["from"], stanza.attrib["to"] = stanza.attrib["to"], stanza.attrib["from"]
+    return stanza
+
+
+async def test_a_host_gets_all_of_a_stanza_and_sends_it_back(server: FakeServer) -> None:
+    more = (
+        "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/><html xmlns='http://jabber.org/protocol/xhtml-im'>"
+        "<body xmlns='http://www.w3.org/1999/xhtml' xml:lang='de'>one <b>two</b></body></html>"
+        "<p:x xmlns:p='urn:p' p:k='1'/><forwarded xmlns='urn:xmpp:forward:0'>"
+        "<message xmlns='jabber:client'><body>inner</body></message></forwarded>"
+    )
+    async with hosted(server, Host()) as (_, host, conversation):
+        conversation.send(message("1 &lt; 2", more=more))
+        came = await host.hears()
+        expected = ET.fromstring(
+            message("1 &lt; 2", more=more).replace("<message", "<message xmlns='jabber:client'", 1)
+        )
+        assert ET.canonicalize(ET.tostring(came)) == ET.canonicalize(ET.tostring(expected))
+        host.port.send(copy(came))
+        back = await server.hears("message")
+        assert ET.canonicalize(ET.tostring(back)) == ET.canonicalize(ET.tostring(copy(expected)))
+
+
+async def test_what_the_host_leaves_goes_the_way_it_always_went(server: FakeServer) -> None:
+    async with hosted(server, Host(lambda _stanza: False)) as (session, host, conversation):
+        conversation.send(message("for <![CDATA[<the>]]> inbox", OURS))
+        assert (await session.receive_message("bob@fake.test", 5)).body == "for <the> inbox"
+        conversation.send(f"<iq type='get' id='q' from='{BOB}' to='{ROOM}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        assert (await server.hears("iq")).get("type") == "result"
+        conversation.send(message(to=ROOM))
+        assert (await server.hears("message")).get("type") == "error"  # nobody there
+        assert [(await host.hears()).tag for _ in range(3)] == [CLIENT + "message", CLIENT + "iq", CLIENT + "message"]
+
+
+async def test_what_the_host_takes_reaches_nobody_else(server: FakeServer) -> None:
+    async with hosted(server, Host(lambda stanza: stanza.get("id") == "m1")) as (session, _, conversation):
+        conversation.send(message("taken", OURS) + message("left", OURS).replace("m1", "m2"))
+        assert (await session.receive_message("bob@fake.test", 5)).body == "left"
+
+
+async def test_what_the_host_raises_is_told_and_the_stanza_is_left(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_stanza: ET.Element) -> bool:
+        raise RuntimeError("a fault of the host")
+
+    async with hosted(server, Host(fail)) as (session, _, conversation):
+        conversation.send(message("still there", OURS))
+        assert (await session.receive_message("bob@fake.test", 5)).body == "still there"
+        assert session.info().connects == 1
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.exc_info
+
+
+async def test_a_host_that_takes_everything_does_not_take_our_pings(server: FakeServer) -> None:
+    pings = 0
+    enough = asyncio.Event()
+
+    async def answer(conversation: Conversation, iq: ET.Element) -> None:
+        nonlocal pings
+        pings += 1
+        conversation._answer_iq(iq, iq[0])
+        if pings == 3:
+            enough.set()
+
+    server.answers[PING + "ping"] = answer
+    async with hosted(server, Host(), keepalive=0.05, keepalive_timeout=2) as (session, _, _):
+        await asyncio.wait_for(enough.wait(), 10)
+        assert session.info().connects == 1
+        await session.send_message("bob@fake.test", "x", timeout=5)
+
+
+async def test_a_host_knows_of_the_stream_before_any_stanza_comes(server: FakeServer) -> None:
+    server.does.after_bind = message("at once") + message("for the inbox", OURS)
+    async with hosted(server, Host(lambda stanza: stanza.get("to") == ROOM)) as (session, host, _):
+        assert (await host.hears()).findtext(f"{CLIENT}body") == "at once"
+        assert (await session.receive_message("bob@fake.test", 5)).body == "for the inbox"
+
+
+async def test_a_host_that_comes_and_goes_while_we_are_online(server: FakeServer) -> None:
+    async with online(server) as session:
+        host = Host()
+        host.port = session.serve_stanzas(host)
+        await host.is_told("began")
+        server.conversation.send(message())
+        host.port.send(copy(await host.hears()))
+        assert await server.hears_message() == "x"
+        session.serve_stanzas(None)
+        server.conversation.send(message("for the inbox", OURS))
+        assert (await session.receive_message("bob@fake.test", 5)).body == "for the inbox"
+    assert host.told.empty()
+
+
+async def test_a_host_that_comes_in_the_middle_of_a_stanza_gets_the_next_one(server: FakeServer) -> None:
+    head, body, tail = message("first", OURS).partition("<body>")
+    async with online(server) as session:
+        server.conversation.send(message("before", OURS) + head)  # one segment
+        assert (await session.receive_message("bob@fake.test", 5)).body == "before"
+        host = Host()
+        session.serve_stanzas(host)
+        await host.is_told("began")
+        server.conversation.send(body + tail + message("second"))
+        assert (await host.hears()).findtext(f"{CLIENT}body") == "second"
+        assert (await session.receive_message("bob@fake.test", 5)).body == "first"
+
+
+async def test_the_end_and_the_next_beginning_are_told(server: FakeServer) -> None:
+    async with hosted(server, Host()) as (session, host, conversation):
+        conversation.reset()
+        await host.is_told("ended")
+        with pytest.raises(NotConnected):
+            host.port.send(ET.Element(CLIENT + "message"))
+        await host.is_told("began")
+        server.conversation.send(message("again"))
+        assert (await host.hears()).findtext(f"{CLIENT}body") == "again"
+        assert session.info().connects == 2
+    await host.is_told("ended")
+
+
+async def test_a_stream_that_is_being_closed_takes_nothing(server: FakeServer) -> None:
+    async with hosted(server, Host()) as (session, host, _):
+        await session.stop(0.4)
+        with pytest.raises(NotConnected):
+            host.port.send(ET.Element(CLIENT + "message"))
+
+
+async def test_ten_thousand_stanzas_in_a_moment_keep_their_order(server: FakeServer) -> None:
+    count = 10_000
+    async with hosted(server, Host()) as (session, host, conversation):
+        for number in range(count):
+            stanza = ET.Element(CLIENT + "message", {"from": ROOM, "to": BOB, "id": str(number)})
+            ET.SubElement(stanza, CLIENT + "body").text = "x" * 100
+            host.port.send(stanza)
+            if number == count // 2:  # what the library writes comes between two of ours, never into one
+                fence = session._link.request(stanzas.ping(session._link.server))
+        heard = [(await server.hears("message")).get("id") for _ in range(count)]
+        assert heard == [str(number) for number in range(count)]
+        assert (await fence).type_.value == "result"
+        conversation.send("".join(message(str(number)) for number in range(count)))
+        bodies = [(await host.hears()).findtext(f"{CLIENT}body") for _ in range(count)]
+        assert bodies == [str(number) for number in range(count)]
+
+
+async def test_a_stanza_as_long_as_servers_allow_passes(server: FakeServer) -> None:
+    body = "ä&lt;" * ((262_144 - 500) // 6)
+    async with hosted(server, Host()) as (_, host, conversation):
+        conversation.send(message(body))
+        host.port.send(copy(await host.hears()))
+        assert await server.hears_message() == body.replace("&lt;", "<")
+
+
+async def test_a_stanza_with_too_many_levels_is_dropped_with_one_line(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep = "<a>" * 100_000 + "</a>" * 100_000
+    async with hosted(server, Host()) as (session, host, conversation):
+        conversation.send(message(more=deep) + message("next"))
+        assert (await host.hears()).findtext(f"{CLIENT}body") == "next"
+        assert session.info().connects == 1
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert line == f"account main: a stanza of '{BOB}' was dropped: it has more than 200 levels"
+
+
+async def send_for_ever(port: StanzaPort, stanza: ET.Element) -> None:
+    while True:
+        port.send(stanza)
+        await asyncio.sleep(0)
+
+
+async def test_a_server_that_does_not_read_is_given_up(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(component_link, "BACKLOG", 1 << 20)
+    asleep = asyncio.Event()
+
+    async def answer(_conversation: Conversation, _iq: ET.Element) -> None:
+        asleep.set()
+        await asyncio.Event().wait()
+
+    server.answers[PING + "ping"] = answer
+    stanza = ET.Element(CLIENT + "message")
+    stanza.text = "x" * 262_144
+    async with hosted(server, Host()) as (session, host, _):
+        session._link.request(stanzas.ping(session._link.server))
+        await asyncio.wait_for(asleep.wait(), 10)
+        with pytest.raises(NotConnected, match="the server has not taken 1 MB that were sent"):
+            await send_for_ever(host.port, stanza)
+        with pytest.raises(NotConnected):
+            host.port.send(stanza)
+        await host.is_told("ended")
+        await host.is_told("began")
+        assert session.info().connects == 2
+    assert "connection lost: the server has not taken 1 MB that were sent" in caplog.text
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+async def test_what_is_sent_is_in_the_library_s_log(
+    server: FakeServer, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    caplog.set_level(level)
+    async with hosted(server, Host()) as (_, host, _):
+        host.port.send(ET.Element(CLIENT + "message", {"id": "raw-one"}))
+        await server.hears("message")
+    assert ("SENT b'<message id=\"raw-one\"/>'" in caplog.text) is (level == logging.DEBUG)

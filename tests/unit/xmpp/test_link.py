@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from aioxmpp.stream import StanzaState, StanzaToken
 
 from agi_xmpp.config import AccountSettings
-from agi_xmpp.xmpp.link import Delivery, Link, Outcome
+from agi_xmpp.xmpp.link import Delivery, Link, Outcome, _hide_room_passwords
 from agi_xmpp.xmpp.model import Jid
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -107,3 +108,25 @@ async def test_a_request_given_up_in_the_moment_the_session_ends() -> None:
     given_up.cancel()
     await link._end_client(0.0)  # the supervisor would have ended by what this raised, and with it the account
     assert isinstance(open_.exception(), ConnectionError)
+
+
+@pytest.mark.parametrize(
+    ("wire", "logged"),
+    [
+        (b"<x xmlns='u'><password>s3cret</password></x>", b"<x xmlns='u'><password>(hidden)</password></x>"),
+        (
+            b"<field type='text-private' var='muc#roomconfig_roomsecret'><value>s3cret</value></field>",
+            b"<field type='text-private' var='muc#roomconfig_roomsecret'><value>(hidden)</value></field>",
+        ),
+        (b"<password>s3c", b"<password>(hidden)"),
+        (b"3cret</password></x>", b"(hidden)</password></x>"),
+        (b"word>s3cret</password>", b"(hidden)</password>"),
+        (b"3cret</value></field>", b"(hidden)</value></field>"),
+        (b"<body>not s3cret</body>", b"<body>not s3cret</body>"),
+        (b"<field var='x'><value>not s3cret</value></field>", b"<field var='x'><value>not s3cret</value></field>"),
+    ],
+)
+def test_passwords_of_rooms_are_not_in_the_log(wire: bytes, logged: bytes) -> None:
+    record = logging.LogRecord("x", logging.DEBUG, "x", 1, "RECV %r", (wire,), None)
+    assert _hide_room_passwords(record)
+    assert record.args == (logged,)

@@ -26,6 +26,9 @@ class Inner(asyncio.Transport):
     def write(self, data):
         self.done.append(bytes(data))
 
+    def get_write_buffer_size(self):
+        return 1000
+
     def close(self):
         self.closing = True
         self.done.append("close")
@@ -47,6 +50,18 @@ def bridge(state=protocol.State.OPEN):
     stream = Mock()
     stream.state = state
     return Bridge(stream, "x.org"), stream
+
+
+async def test_what_the_system_has_not_taken_is_counted(inner):
+    transport = Transport(inner, bridge()[0], "x.org")
+    transport.write(b"12345")
+    transport.write(b"6")
+    assert transport.get_write_buffer_size() == 1006
+    await asyncio.sleep(0)
+    assert transport.get_write_buffer_size() == 1000
+    transport.write(b"7")
+    transport.abort()
+    assert transport.get_write_buffer_size() == 1000
 
 
 async def test_the_pieces_of_one_turn_are_one_write(inner):
