@@ -168,6 +168,8 @@ def test_without_ami_there_is_no_phone():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"phone": {"ring_tme": 1}}, ["phone.ring_tme: unknown key", "did you mean ring_time?"]),
+        ({"phone": {"user": {"a@x.org": {"device": []}}}}, ["phone.user.a@x.org.device", "did you mean devices?"]),
         ({"phone": {"contxt": "x"}}, ["phone.contxt: unknown key", "did you mean context?"]),
         ({"phone": {"book": {"fles": []}}}, ["phone.book.fles: unknown key", "did you mean files?"]),
         ({"ami": {"user": "x"}}, ["ami.user: unknown key", "did you mean username?"]),

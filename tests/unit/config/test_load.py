@@ -1,0 +1,58 @@
+"""Reading the file, and what is said about its mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agi_xmpp.config import AccountSettings, load, parse
+from agi_xmpp.errors import ConfigError
+
+
+def complaint(data):
+    with pytest.raises(ConfigError) as caught:
+        parse(data, "f.toml")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"agj": {}}, ["agj: unknown key", "did you mean agi?"]),
+        ({"log": {"level": "loud"}}, ["log.level"]),
+        ({"state": {"dirctory": "/x"}}, ["state.dirctory: unknown key", "did you mean directory?"]),
+        ({"stat": {}}, ["stat: unknown key", "did you mean state?"]),
+        ({"fone": {}}, ["fone: unknown key", "did you mean phone?"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_each_mistake_is_named(data, words):
+    text = complaint(data)
+    for word in words:
+        assert word in text
+    assert text.startswith("f.toml: ")
+
+
+def test_all_mistakes_are_named_at_once():
+    assert len(complaint({"agi": {"prot": 1}, "log": {"level": "x"}}).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"[agi\n", "not valid TOML"), (b"\xff\xfe", "not valid TOML"), (None, "No such file")],
+)
+def test_a_file_that_cannot_be_read(tmp_path, content, words):
+    path = tmp_path / "agi-xmpp.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        load(path)
+
+
+def test_a_file_is_read(tmp_path: Path):
+    path = tmp_path / "agi-xmpp.toml"
+    path.write_text('[account."asterisk-xmpp"]\njid = "asterisk@example.org"\npassword = "abc-1"\n')
+    account = load(path).account["asterisk-xmpp"]
+    assert isinstance(account, AccountSettings)
+    assert account.secret() == "abc-1"
