@@ -57,7 +57,7 @@ _ERROR_TYPES = {
 }
 
 
-def add(parent: Element, namespace: str, name: str, text: str = "", **attributes: str | Jid | None) -> Element:
+def add(parent: Element, namespace: str, name: str, text: str = "", /, **attributes: str | Jid | None) -> Element:
     """Add a child, and return it. Attributes that are None are left out; a trailing ``_`` is not part of the name."""
     child = SubElement(parent, f"{{{namespace}}}{name}")
     child.text = text or None
@@ -176,6 +176,13 @@ def weight(stanza: Element) -> int:
 def without(stanza: Element, *, tags: Container[str]) -> Iterator[Element]:
     """Return the children of a stanza, but those with one of the tags."""
     return (element for element in stanza if element.tag not in tags)
+
+
+def addressed(stanza: Element, to: Jid) -> Element:
+    """Return a stanza that can be changed without changing the given one, for somebody."""
+    copy = Element(stanza.tag, {**stanza.attrib, "to": str(to)})
+    copy.extend(stanza)
+    return copy
 
 
 @dataclass(frozen=True, slots=True)

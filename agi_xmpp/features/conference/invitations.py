@@ -1,0 +1,125 @@
+"""Invitations that somebody sends by the room, and their refusals (XEP-0045 section 7.8.2). Pure."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from agi_xmpp.errors import BadJid
+from agi_xmpp.features.conference import nicks, stanzas
+from agi_xmpp.features.conference.model import (
+    Affiliation,
+    Invitation,
+    Occupant,
+    PhoneOccupant,
+    Role,
+    Utterance,
+)
+from agi_xmpp.features.conference.standing import Standing
+from agi_xmpp.features.conference.state import RoomState
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import Jid
+
+#: People that one message invites at the most.
+MAX_INVITED = 20
+
+#: Characters of a reason at the most; the rest is left out.
+MAX_REASON = 500
+
+#: People whose standing a room remembers at the most; members-only rooms remember whom they invited.
+MAX_AFFILIATIONS = 10_000
+
+_INVITE = f"{{{stanzas.MUC_USER}}}invite"
+_DECLINE = f"{{{stanzas.MUC_USER}}}decline"
+
+
+class Invitations:
+    """Passes invitations on, if they may be made, and refusals to who invited.
+
+    Args:
+        state: of the room.
+        standing: makes members of who is invited to a members-only room.
+    """
+
+    def __init__(self, state: RoomState, standing: Standing) -> None:
+        self._state = state
+        self._standing = standing
+
+    def message_came(self, stanza: Element, sender: Jid) -> bool:
+        """Take a message to the room if it invites or declines; otherwise return False."""
+        x = stanzas.child(stanza, stanzas.MUC_USER, "x")
+        if x is None:
+            return False
+        invited, declined = x.findall(_INVITE), x.find(_DECLINE)
+        if invited:
+            self._invite(stanza, sender, invited)
+        elif declined is not None:
+            self._decline(stanza, sender, declined)
+        return bool(invited) or declined is not None
+
+    def _invite(self, stanza: Element, sender: Jid, invited: list[Element]) -> None:
+        occupant = self._state.occupants.of_session(sender)
+        if occupant is None:
+            self._state.refuse(stanza, "not-acceptable", "You are not in this room.")
+        elif self._state.config.members_only and not _may_make_members(occupant):
+            self._state.refuse(stanza, "forbidden", "Only moderators may invite to this room.")
+        elif len(invited) > MAX_INVITED:
+            self._state.refuse(stanza, "policy-violation", f"At most {MAX_INVITED} can be invited at once.")
+        else:
+            for element in invited:
+                self._invite_one(stanza, sender, occupant, element)
+
+    def _invite_one(self, stanza: Element, sender: Jid, occupant: Occupant, element: Element) -> None:
+        try:
+            invitee = parse(element.get("to", "")).bare
+        except BadJid as error:
+            self._state.refuse(stanza, "jid-malformed", f"Nobody was invited: {error}.")
+            return
+        standing = self._state.affiliation_of(invitee)
+        if standing is Affiliation.OUTCAST:
+            self._state.refuse(stanza, "forbidden", f"{invitee} is banned from this room.")
+            return
+        if self._state.config.members_only and standing is Affiliation.NONE:
+            if len(self._state.affiliations) >= MAX_AFFILIATIONS:
+                self._state.refuse(stanza, "resource-constraint", "This room has too many members.")
+                return
+            self._standing.set_affiliation(invitee, Affiliation.MEMBER, occupant)
+        invitation = Invitation(sender, invitee, _reason(element), occupant.nick)
+        self._state.outside.invite(self._state.number, invitation, stanza)
+
+    def _decline(self, stanza: Element, sender: Jid, element: Element) -> None:
+        """Tell who invited. Only those who are in: the room does not carry texts of strangers to anybody else."""
+        try:
+            inviter = parse(element.get("to", ""))
+        except BadJid as error:
+            self._state.refuse(stanza, "jid-malformed", f"Nobody was told: {error}.")
+            return
+        reason = _reason(element)
+        in_chat = inviter in self._sessions_of(inviter.bare) or (inviter.is_bare and self._sessions_of(inviter))
+        if in_chat:
+            message = stanzas.message(self._state.address, inviter, None, stanza.get("id"))
+            x = stanzas.add_muc_user(message)
+            declined = stanzas.add(x, stanzas.MUC_USER, "decline", from_=sender.bare)
+            if reason:
+                stanzas.add(declined, stanzas.MUC_USER, "reason", reason)
+            self._state.outside.send(message)
+        elif (phone := self._phone(inviter)) is not None:
+            told = f"{nicks.shown(str(sender.bare))} does not come{f': {reason}' if reason else '.'}"
+            self._state.outside.whisper(self._state.number, phone.participant.channel, Utterance("", told))
+
+    def _sessions_of(self, person: Jid) -> list[Jid]:
+        return [full for occupant in self._state.occupants.of_person(person) for full in occupant.sessions]
+
+    def _phone(self, jid: Jid) -> PhoneOccupant | None:
+        for phone in self._state.occupants.phones.values():
+            own = self._state.phone_jid(phone.participant)
+            if own is not None and own.bare == jid.bare:
+                return phone
+        return None
+
+
+def _may_make_members(occupant: Occupant) -> bool:
+    return occupant.role is Role.MODERATOR or occupant.affiliation in (Affiliation.OWNER, Affiliation.ADMIN)
+
+
+def _reason(element: Element) -> str:
+    return (stanzas.text_of(element, stanzas.MUC_USER, "reason") or "")[:MAX_REASON]

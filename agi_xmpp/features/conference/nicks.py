@@ -1,0 +1,89 @@
+"""Names in a room: how a phone's is made, and which of chat are taken. Pure."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+
+from agi_xmpp.ami.conferences import Participant
+from agi_xmpp.errors import BadJid
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import Jid
+
+#: Characters of a nick at the most: what a list of occupants can show.
+MAX_NICK = 64
+
+#: What a caller's name loses: SIP quotes names with some of these, and "/" and "@" would look like an address.
+_UNWANTED = re.compile(r'["<>/@\\]')
+_BLANKS = re.compile(r"\s+")
+
+
+def shown(text: str) -> str:
+    """Return a name in one line, without what cannot be seen: control characters and marks of the writing direction."""
+    text = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
+    text = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Cs"))
+    return _BLANKS.sub(" ", text).strip()
+
+
+def of_speaker(text: str) -> str:
+    """Return a name as phones can take it, in the display name of a SIP address."""
+    return shown(_UNWANTED.sub(" ", text)).strip()
+
+
+@functools.lru_cache(maxsize=4096)  # asked of each phone in a room for each text of a phone
+def folded(nick: str) -> str:
+    """Return what two names have in common that people cannot tell apart: width of characters, case, blanks."""
+    return shown(unicodedata.normalize("NFKC", nick)).casefold()
+
+
+def of_chat(room: Jid, nick: str) -> str | None:
+    """Return the nick that somebody in chat gets who asks for ``nick``, or None if it is none.
+
+    Args:
+        room: bare JID.
+        nick: prepared (it was part of an address).
+    """
+    name = shown(nick)
+    if not name or len(name) > MAX_NICK:
+        return None
+    return _prepared(room, name)
+
+
+@functools.lru_cache(maxsize=4096)
+def caller_name(participant: Participant) -> str:
+    """Return what a phone gives as its name: the caller's name, else the number, else the phone's own; "" if none."""
+    return next(_names(participant), "")
+
+
+def of_caller(room: Jid, participant: Participant) -> str:
+    """Return a phone's nick, before it is made unique: the first of its names that can be one."""
+    prepared = (_prepared(room, name[:MAX_NICK].strip()) for name in _names(participant))
+    return next((nick for nick in prepared if nick is not None), "phone")
+
+
+def _names(participant: Participant) -> Iterator[str]:
+    names = (participant.name, participant.number, participant.device.rpartition("/")[2])
+    return filter(None, map(of_speaker, names))
+
+
+def unique(nick: str, is_taken: Callable[[str], bool]) -> str:
+    """Return ``nick``, or ``nick (2)`` and so on, whichever is free."""
+    return next(name for name in _numbered(nick) if not is_taken(name))
+
+
+def _numbered(nick: str) -> Iterator[str]:
+    yield nick
+    number = 2
+    while True:
+        yield f"{nick} ({number})"
+        number += 1
+
+
+def _prepared(room: Jid, name: str) -> str | None:
+    """Return the name as the last part of an address has it (RFC 6122, resourceprep); None if it cannot be one."""
+    try:
+        return parse(f"{room}/{name}").resource
+    except BadJid:
+        return None
