@@ -293,6 +293,15 @@ class Buddy:
         """Ping somebody (XEP-0199). All that they have sent us before has come when this returns."""
         await self._client.plugin["xep_0199"].ping(of, timeout=10)
 
+    def muc(self) -> Any:
+        """Return slixmpp's own part for rooms (XEP-0045), which takes note of rooms from the first call on."""
+        self._client.register_plugin("xep_0045")
+        return self._client.plugin["xep_0045"]
+
+    def send_presence(self, to: str, show: str = "", status: str = "") -> None:
+        """Send a presence to one address only."""
+        self._client.send_presence(pto=to, pshow=show or None, pstatus=status or None)
+
     def on_message(self, take: Callable[[ET.Element], None]) -> None:
         """Let ``take`` see every message stanza as it comes."""
         self._client.register_handler(
@@ -380,6 +389,18 @@ class Buddy:
         """
         return await self._take(self._unseen, wanted, timeout)
 
+    async def until(self, condition: Callable[[], T | None], timeout: float = 10.0) -> T:
+        """Wait until ``condition`` returns something, which is asked after each stanza, and return that.
+
+        Raises:
+            TimeoutError: it has not within ``timeout`` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            while (found := condition()) is None:
+                self._news.clear()
+                await self._news.wait()
+        return found
+
     async def hears_nothing_until(self, wanted: str, *, sender: str = "", timeout: float = 10.0) -> None:
         """Fail if another message with a body comes before the one with the body ``wanted``.
 
@@ -406,7 +427,7 @@ class Buddy:
     # From slixmpp
 
     def _take_message(self, stanza: slixmpp.Message) -> None:
-        message = _heard(stanza.xml)
+        message = read_message(stanza.xml)
         self.heard.append(message)
         self._unheard.append(message)
         self._news.set()
@@ -483,7 +504,8 @@ async def _log_in(client: slixmpp.ClientXMPP, port: int) -> None:
             client.del_event_handler(name, handler)
 
 
-def _heard(xml: ET.Element) -> Heard:
+def read_message(xml: ET.Element) -> Heard:
+    """Return what a message stanza says; of a copy (XEP-0280), what the copied message says."""
     carbon = ""
     inner = xml
     for kind in ("sent", "received"):

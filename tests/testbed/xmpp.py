@@ -92,6 +92,7 @@ class XmppServer(Program):
 
     Attributes:
         domain, muc_domain, component_domain: what it serves.
+        phones_domain: of a second component, with the same port and secret.
         impostor_domain: of other accounts; it begins with ``domain``.
         port: for clients, with STARTTLS unless that is turned off.
         direct_tls_port: for clients that begin with TLS (XEP-0368).
@@ -111,6 +112,7 @@ class XmppServer(Program):
         self.domain = self.options.domain
         self.muc_domain = f"rooms.{self.domain}"
         self.component_domain = f"pbx.{self.domain}"
+        self.phones_domain = f"phones.{self.domain}"
         self.impostor_domain = f"{self.domain}.evil"
         self.component_secret = secrets.token_hex(16)
         self.port = free_port()
@@ -173,7 +175,8 @@ class XmppServer(Program):
         directory.directory("log")
         directory.directory("data")
         directory.write("ca.pem", self._pki.ca, mode=0o644)
-        names = (self.domain, self.muc_domain, self.component_domain, self.impostor_domain, "localhost")
+        components = (self.component_domain, self.phones_domain)
+        names = (self.domain, self.muc_domain, *components, self.impostor_domain, "localhost")
         pair = self._pki.issue(self.options.certificate, *names)
         directory.write("tls.key", pair.key)
         directory.write("tls.crt", pair.chain)
@@ -292,6 +295,8 @@ Component "{self.muc_domain}" "muc"
 Component "{self.component_domain}"
     component_secret = "{self.component_secret}"
     name = "phone"
+Component "{self.phones_domain}"
+    component_secret = "{self.component_secret}"
 {self._upload() if options.upload else ""}
 """,
         )
@@ -385,7 +390,8 @@ class Ejabberd(XmppServer):
             "shaper": "none",
         }
         starttls = {"off": {}, "optional": {"starttls": True}, "required": {"starttls_required": True}}[options.tls]
-        component = {"hosts": {self.component_domain: {"password": self.component_secret}}}
+        password = {"password": self.component_secret}
+        component = {"hosts": {self.component_domain: password, self.phones_domain: password}}
         configuration = {
             "hosts": [self.domain, self.impostor_domain],
             "loglevel": "info",
