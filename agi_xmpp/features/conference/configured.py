@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agi_xmpp.config import ConferenceRoomSettings, ConferenceSettings
-from agi_xmpp.errors import BadJid, ConfigError
+from agi_xmpp.errors import BadJid, ConfigError, Refused
 from agi_xmpp.features.conference.model import Affiliation, RoomConfig
 from agi_xmpp.features.phone import numbers
 from agi_xmpp.xmpp.jid import parse
@@ -61,15 +61,40 @@ class Configured:
 
     def by_number(self, number: str) -> ConfiguredRoom | None:
         """Return the room of a conference."""
-        return self._by_number.get(number)
+        return self._by_number.get(_plain(number))
 
-    def allows(self, jid: Jid) -> bool:
-        """Tell whether somebody may use the service: by their domain or their own address, or as an owner."""
-        return jid.bare in self._allowed or Jid("", jid.domain) in self._allowed or jid.bare in self.owners
+    def other_room(self, local: str) -> Jid | None:
+        """Return the address of the room that is meant by an address of ours where it is not; None if there is none.
+
+        A conference has one room: ``6000@…`` is none if it is that of ``balcony@…``, and a room of another service has
+        its address there.
+        """
+        room = self.rooms.get(local) or self.by_number(local)
+        if room is None or (room.muc is None and room.address.local == local):
+            return None
+        return room.muc or room.address
+
+    def allows(self, jid: Jid, room: Jid | None = None) -> bool:
+        """Tell whether somebody may use the service: by their domain or their own address, or as an owner.
+
+        Args:
+            jid: theirs.
+            room: people whom the settings name for this room may use it in any case.
+        """
+        here = self.rooms.get(room.local) if room is not None else None
+        named = self.owners if here is None else here.affiliations
+        return not self._allowed.isdisjoint((jid.bare, Jid("", jid.domain))) or jid.bare in named
 
     def may_be_opened(self, number: str) -> bool:
-        """Tell whether a conference is a room as soon as somebody joins it, though no room of its own is configured."""
-        return any(numbers.matches(pattern, number) for pattern in self._patterns)
+        """Tell whether a conference is a room as soon as somebody joins it, though no room of its own is configured.
+
+        The number goes into requests to Asterisk: what nobody could dial is none.
+        """
+        try:
+            clean = numbers.clean(number)
+        except Refused:
+            return False
+        return clean == number and any(numbers.matches(pattern, number) for pattern in self._patterns)
 
     def new_room(self, number: str) -> RoomConfig:
         """Return what a room is like that somebody opens."""
@@ -101,14 +126,19 @@ class Configured:
         )
 
     def _add(self, room: ConfiguredRoom) -> None:
-        for other in (self.rooms.get(room.address.local), self._by_number.get(room.number)):
+        for other in (self.rooms.get(room.address.local), self.by_number(room.number)):
             if other is not None:
                 raise ConfigError(
                     f"conference.room: {room.address} (number {room.number}) and {other.address} (number"
                     f" {other.number}) are one room: each needs an address and a number of its own"
                 )
         self.rooms[room.address.local] = room
-        self._by_number[room.number] = room
+        self._by_number[_plain(room.number)] = room
+
+
+def _plain(number: str) -> str:
+    """Return what all ways to write a number have in common: Asterisk skips hyphens; addresses have no capitals."""
+    return number.replace("-", "").casefold()
 
 
 def _addresses(where: str, texts: Iterable[str]) -> list[Jid]:
