@@ -9,6 +9,7 @@ import pytest
 
 from tests.testbed.client import Buddy
 from tests.testbed.muc import Attendee, Refused
+from tests.testbed.profanity import Profanity
 from tests.testbed.xmpp import Accounts, XmppServer
 
 
@@ -97,3 +98,17 @@ async def test_what_an_owner_does(owner: Attendee, bob: Buddy, eve: Buddy) -> No
         await Attendee.enter(eve, owner.room, "Eve")
     await owner.destroy("winter")
     await owner.sees_gone("Bob B")
+
+
+@pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
+async def test_profanity_in_a_room(owner: Attendee, xmpp_server: XmppServer, accounts: Accounts) -> None:
+    login = await accounts("nurse")
+    async with Profanity(xmpp_server, login.jid, login.password) as client:
+        screen = await client.join(owner.room, "Old Nurse")
+        assert "joined the room as Old Nurse, role: participant" in screen
+        await owner.sees("Old Nurse")
+        client.type("good evening")
+        await owner.hears("good evening", nick="Old Nurse")
+        owner.say("good evening, nurse")
+        await client.shows("Bob B: good evening, nurse")
+        assert client.screen().count("good evening, nurse") == 1

@@ -60,6 +60,17 @@ class Profanity:
     async def __aexit__(self, *_error: object) -> None:
         self._stack.close()
 
+    async def join(self, room: str, nick: str, *, password: str = "") -> str:
+        """Enter a room, and return the screen that says so; its window is open then.
+
+        Args:
+            room: bare JID.
+            nick: wanted.
+            password: of the room.
+        """
+        self.type(f'/join {room} nick "{nick}"' + (f' password "{password}"' if password else ""))
+        return await self.shows("You have joined the room as")
+
     def type(self, text: str) -> None:
         """Type a line and press Enter."""
         self._run("send-keys", "-l", text)
