@@ -22,6 +22,10 @@ The tree::
     │   ├── AmiUnknown         the connection broke, or time ran out, before the answer: it may have been done
     │   ├── AmiArgumentError   we were about to send something AMI cannot carry; nothing was sent
     │   └── AmiProtocolError   whoever answers there does not speak AMI; the connection is over
+    ├── SipError               the SIP leg to Asterisk
+    │   ├── SipNotReached      nobody answered, or there is no leg (any more); nothing was done
+    │   ├── SipRefused         Asterisk refused a call or a text; nothing was done
+    │   └── SipUnknown         sent, but no answer came: it may have been done
     └── XmppError              the XMPP session
         ├── NotConnected       no usable session within the time given; nothing was sent
         ├── NotConfirmed       sent, but the connection broke before the server acknowledged: it may have arrived
@@ -125,6 +129,30 @@ class AmiArgumentError(AmiError, ValueError):
 
 class AmiProtocolError(AmiError):
     """The peer does not speak AMI, or breaks its rules; the connection must end."""
+
+
+class SipError(AgiXmppError):
+    """The SIP leg to Asterisk could not do what was asked."""
+
+
+class SipNotReached(SipError):
+    """Nobody answered our call, or the leg is over. Nothing was done."""
+
+
+class SipRefused(SipError):
+    """Asterisk refused a call or a text. Nothing was done.
+
+    Attributes:
+        code: of the response (RFC 3261 section 21), such as 404.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SipUnknown(SipError):
+    """A text was sent, and no answer came: it may have reached the phones or not."""
 
 
 class XmppError(AgiXmppError):
