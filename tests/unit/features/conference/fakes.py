@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element, fromstring
 
@@ -12,8 +13,7 @@ from agi_xmpp.xmpp.model import Jid
 
 def stanza(text: str) -> Element:
     """Return the stanza that is written without its namespace: ``<message to='…'><body>hi</body></message>``."""
-    name, blank, rest = text.strip().partition(" ")
-    return fromstring(f"{name} xmlns='jabber:client'{blank}{rest}")
+    return fromstring(re.sub(r"^<(\w+)", r"<\1 xmlns='jabber:client'", text.strip()))
 
 
 def phone(name: str = "Alice A", number: str = "101", *, channel: str = "", muted: bool = False) -> Participant:
