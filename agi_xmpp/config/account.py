@@ -127,6 +127,11 @@ class AccountSettings(PasswordSource):
         return self.type == "component"
 
     @property
+    def jid_domain(self) -> str:
+        """The domain of ``jid``, in small letters."""
+        return self.jid.partition("/")[0].rpartition("@")[2].casefold()
+
+    @property
     def by_token(self) -> bool:
         """True if it logs in by a token and not by a password."""
         return self.sources[0].startswith("token")

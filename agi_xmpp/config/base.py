@@ -31,6 +31,9 @@ def written(pattern: str, complaint: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+#: A text that stands in one line.
+OneLine = Annotated[str, written(r"[^\x00-\x1f\x7f]*", "holds a line break or another control character")]
+
 Country = Annotated[str, written(r"([A-Z]{2})?", "is no country: two capital letters (ISO 3166), such as 'DE'")]
 
 

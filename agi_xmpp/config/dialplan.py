@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from agi_xmpp.config.base import written
+from agi_xmpp.quoting import SPECIAL_EXTENSIONS
 
 
 def _no_bare_pattern(text: str) -> str:
@@ -46,6 +47,17 @@ Extension = Annotated[
         "is no extension: it may hold digits, letters and * # + . _ -, 64 of them at the most",
     ),
 ]
+
+
+def why_not_dialled(number: str) -> str:
+    """Return why nobody could dial a number; "" if they can."""
+    if not re.fullmatch(r"[0-9A-Za-z*#+.-][0-9A-Za-z*#+._-]{0,63}", number):
+        return "it is no extension"
+    if re.search(r"[.-]", number) and not re.search(r"[A-Za-z]", number):
+        # People put dots and hyphens between digits for the eye, and they are taken away before dialling.
+        return "no dot or hyphen among digits"
+    return "Asterisk enters it by itself" if number in SPECIAL_EXTENSIONS else ""
+
 
 #: A context of extensions.conf.
 Context = Annotated[str, written(r"[0-9A-Za-z._-]{1,79}", "is no context of the dialplan, such as 'internal'")]

@@ -10,8 +10,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from agi_xmpp.config.addresses import BareJid
 from agi_xmpp.config.base import Country, Section, written
-from agi_xmpp.config.dialplan import Context, Device, DialPattern, Extension
-from agi_xmpp.quoting import SPECIAL_EXTENSIONS
+from agi_xmpp.config.dialplan import Context, Device, DialPattern, Extension, why_not_dialled
 
 
 class PhoneUser(Section):
@@ -42,14 +41,9 @@ class PhoneUser(Section):
 
     @model_validator(mode="after")
     def _can_be_dialled(self) -> PhoneUser:
-        number = self.number
-        if not re.fullmatch(r"[0-9A-Za-z*#+.-][0-9A-Za-z*#+._-]{0,63}", number):
-            raise ValueError(f"{number!r}, from the first device, is no extension: set extension")
-        if re.search(r"[.-]", number) and not re.search(r"[A-Za-z]", number):
-            # People put dots and hyphens between digits for the eye, and they are taken away before dialling.
-            raise ValueError(f"the extension {number!r} cannot be dialled: no dot or hyphen among digits")
-        if number in SPECIAL_EXTENSIONS:
-            raise ValueError(f"the extension {number!r} cannot be dialled: Asterisk enters it by itself")
+        if reason := why_not_dialled(self.number):
+            advice = "" if self.extension else "; it comes from the first device: set extension"
+            raise ValueError(f"the extension {self.number!r} cannot be dialled: {reason}{advice}")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints, model_validator
@@ -84,27 +85,23 @@ class Settings(Section):
         served: dict[str, str] = {}
         for name, account in self.account.items():
             if account.is_component:
-                domain = account.jid.partition("/")[0].rpartition("@")[2].casefold()
-                other = served.setdefault(domain, name)
+                other = served.setdefault(account.jid_domain, name)
                 if other != name:
-                    raise ValueError(f"accounts {other!r} and {name!r} are both the component {domain}")
+                    raise ValueError(f"accounts {other!r} and {name!r} are both the component {account.jid_domain}")
         return self
 
     @model_validator(mode="after")
     def _voicemail_has_its_account(self) -> Settings:
         name = self.voicemail.account
-        if name and self.account_key(name) is None:
-            known = ", ".join(self.account) or "there is none"
-            raise ValueError(f"voicemail.account: there is no account {name!r}; known: {known}")
+        if name:
+            self._find_account("voicemail.account", self.account_key(name) or name)
         return self
 
     @model_validator(mode="after")
     def _phones_can_be_served(self) -> Settings:
         if self.phone is None:
             return self
-        if self.phone.account not in self.account:
-            known = ", ".join(self.account) or "there is none"
-            raise ValueError(f"phone.account: there is no account {self.phone.account!r}; known: {known}")
+        self._find_account("phone.account", self.phone.account)
         if self.ami is None:
             raise ValueError("[phone] needs [ami], the manager connection to Asterisk")
         return self
@@ -113,11 +110,60 @@ class Settings(Section):
     def _contacts_can_be_looked_up(self) -> Settings:
         if self.contacts is None:
             return self
-        name = self.contacts.account
-        if name not in self.account:
-            known = ", ".join(self.account) or "there is none"
-            raise ValueError(f"contacts.account: there is no account {name!r}; known: {known}")
+        account = self._find_account("contacts.account", self.contacts.account)
         users = self.phone is not None and self.phone.user
-        if self.account[name].is_component and not (self.contacts.allow or self.account[name].domain or users):
+        if account.is_component and not (self.contacts.allow or account.domain or users):
             raise ValueError("contacts.allow: a component has no users of its own: say whose users may ask")
         return self
+
+    @model_validator(mode="after")
+    def _conferences_can_be_served(self) -> Settings:
+        conference = self.conference
+        if conference is None:
+            return self
+        if self.ami is None:
+            raise ValueError("[conference] needs [ami], the manager connection to Asterisk")
+        rooms = self._find_component("conference.account", conference.account)
+        if self.phone is not None and self.phone.account == conference.account:
+            raise ValueError(
+                f"conference.account: {rooms.jid_domain} has the phones ([phone]): rooms need a component of their own"
+            )
+        domains = {rooms.jid_domain}
+        if conference.phones == conference.account:
+            raise ValueError("conference.phones: phones need another component than the rooms, or none")
+        if conference.phones:
+            domains.add(self._find_component("conference.phones", conference.phones).jid_domain)
+        self._check_conference_rooms(conference, rooms, domains)
+        if conference.archive_days and not self.state.directory:
+            raise ValueError("conference.archive_days: without state.directory nothing can be kept: set it to 0")
+        return self
+
+    def _check_conference_rooms(
+        self, conference: ConferenceSettings, component: AccountSettings, domains: Container[str]
+    ) -> None:
+        """Refuse rooms whose address is taken.
+
+        Args:
+            conference: the settings.
+            component: that has the rooms.
+            domains: that are ours.
+        """
+        local, at, _ = component.jid.partition("/")[0].rpartition("@")
+        if at and local.casefold() in conference.room:
+            raise ValueError(f"conference.room.{local.casefold()}: {component.jid} is our own address (account.jid)")
+        for key, room in conference.room.items():
+            if room.muc and room.muc.rpartition("@")[2].casefold() in domains:
+                raise ValueError(f"conference.room.{key}.muc: {room.muc} is at a domain of our own; leave muc away")
+
+    def _find_account(self, key: str, name: str) -> AccountSettings:
+        """Return an account by its name; ``key`` is where the name stands."""
+        if name not in self.account:
+            known = ", ".join(self.account) or "there is none"
+            raise ValueError(f"{key}: there is no account {name!r}; known: {known}")
+        return self.account[name]
+
+    def _find_component(self, key: str, name: str) -> AccountSettings:
+        account = self._find_account(key, name)
+        if not account.is_component:
+            raise ValueError(f'{key}: account {name!r} is no component (type = "component", docs/component.md)')
+        return account
