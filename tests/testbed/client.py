@@ -280,6 +280,10 @@ class Buddy:
         """Return the XML of what somebody says of themselves (XEP-0030)."""
         return str(await self._client.plugin["xep_0030"].get_info(of, node=node, timeout=10))
 
+    async def items(self, of: str) -> str:
+        """Return the XML of what somebody lists (XEP-0030)."""
+        return str(await self._client.plugin["xep_0030"].get_items(of, timeout=10))
+
     async def claim(self, node: str, *features: str) -> None:
         """Answer a request for the features of a node by these, whether that is true or not."""
         for feature in features:

@@ -1,0 +1,168 @@
+"""A hall: conferences that people are in by telephone and by chat, and agi-xmpp between the two.
+
+People in chat are real clients on a real server, phones are real SIP user agents at a real Asterisk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.testbed.client import Buddy
+from tests.testbed.conference import (
+    CONFERENCE_CONTEXT,
+    INVITED_CONTEXT,
+    OWN_LEG,
+    ConferenceExchange,
+    Softphones,
+)
+from tests.testbed.muc import Attendee
+from tests.testbed.service import Account, Service
+from tests.testbed.softphone import SoftCall, Softphone
+from tests.testbed.xmpp import Accounts, Login, XmppServer
+
+#: The names of agi-xmpp's accounts: of the rooms, and of the phones' addresses.
+ACCOUNT, PHONES_ACCOUNT = "conference", "phones"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with an account, and a client that is online.
+
+    Attributes:
+        login: of the account.
+        buddy: the client.
+    """
+
+    login: Login
+    buddy: Buddy
+
+    @property
+    def jid(self) -> str:
+        """The bare JID."""
+        return self.login.jid
+
+
+class Hall:
+    """The hall. Make it with `open_hall`.
+
+    Attributes:
+        exchange: has the conferences and the phones.
+        server: has the people's accounts.
+        accounts: makes more.
+        service: agi-xmpp.
+        domain: where the rooms are.
+        phones_domain: where the phones' addresses are.
+        people: by name.
+    """
+
+    def __init__(
+        self,
+        exchange: ConferenceExchange,
+        server: XmppServer,
+        accounts: Accounts,
+        service: Service,
+        people: Mapping[str, Person],
+        phones: Softphones,
+    ) -> None:
+        self.exchange = exchange
+        self.server = server
+        self.accounts = accounts
+        self.service = service
+        self.domain = server.component_domain
+        self.phones_domain = server.phones_domain
+        self.people = people
+        self._phones = phones
+
+    def __getitem__(self, name: str) -> Person:
+        return self.people[name]
+
+    def room(self, node: str) -> str:
+        """Return the address of a room: ``6000@…``."""
+        return f"{node}@{self.domain}"
+
+    async def enter(self, name: str, node: str, nick: str = "", **options: Any) -> Attendee:
+        """Let somebody enter a room; their nick is their name, if no other is given.
+
+        Raises:
+            Refused: the room does not let them in.
+        """
+        return await Attendee.enter(self[name].buddy, self.room(node), nick or name.title(), **options)
+
+    async def phones(self, *numbers: str) -> list[Softphone]:
+        """Switch on phones."""
+        return await self._phones(*numbers)
+
+    async def dial(self, phone: Softphone, number: str) -> SoftCall:
+        """Let a phone dial into a conference; return its call when it is in."""
+        return (await self.exchange.enters(phone, number))[0]
+
+
+@contextlib.asynccontextmanager
+async def open_hall(
+    exchange: ConferenceExchange,
+    server: XmppServer,
+    state_directory: Path,
+    *,
+    people: Sequence[str] = ("romeo", "juliet"),
+    rooms: Mapping[str, Mapping[str, Any]] | None = None,
+    conference: Mapping[str, Any] | None = None,
+    log_level: Literal["debug", "info"] = "info",
+) -> AsyncIterator[Hall]:
+    """Open the hall: the conferences 6000 to 6999, and names such as ``verona``, are rooms.
+
+    Args:
+        exchange: has the conferences and the phones.
+        server: has the people's accounts, and the rooms' domain as a component.
+        state_directory: for what outlives agi-xmpp.
+        people: who is online in chat; the first one owns each room.
+        rooms: ``[conference.room.NAME]`` by name.
+        conference: further keys of ``[conference]``.
+        log_level: ``debug`` has the texts of messages in the log.
+    """
+    accounts = Accounts(server)
+    async with contextlib.AsyncExitStack() as stack:
+        crowd: dict[str, Person] = {}
+        for name in people:
+            login = await accounts(name)
+            crowd[name] = Person(
+                login, await stack.enter_async_context(Buddy.online(server, login.jid, login.password))
+            )
+        sections = {
+            "ami": {
+                "port": exchange.ami_port,
+                "username": exchange.manager_user,
+                "password": exchange.manager_secret,
+                "retry_max": 1.0,
+            },
+            "conference": {
+                "account": ACCOUNT,
+                "phones": PHONES_ACCOUNT,
+                "context": CONFERENCE_CONTEXT,
+                "invite_context": INVITED_CONTEXT,
+                "rooms": ["_6XXX", "_[a-z][a-z]."],
+                "owners": [crowd[people[0]].jid],
+                "sip": {"port": exchange.sip_port, "endpoint": OWN_LEG, "password": exchange.passwords[OWN_LEG]},
+                "room": dict(rooms or {}),
+                **(conference or {}),
+            },
+        }
+        components = {
+            ACCOUNT: _component(server, server.component_domain),
+            PHONES_ACCOUNT: _component(server, server.phones_domain),
+        }
+        service = await stack.enter_async_context(
+            Service(components, sections=sections, state_directory=state_directory, log_level=log_level)
+        )
+        phones = await stack.enter_async_context(Softphones(exchange))
+        await service.online()
+        yield Hall(exchange, server, accounts, service, crowd, phones)
+        service.assert_alive()
+
+
+def _component(server: XmppServer, domain: str) -> Account:
+    settings = {"type": "component", "ca_file": None, "buddies": None}
+    return Account(server, domain, server.component_secret, tls="none", port=server.component_port, settings=settings)
