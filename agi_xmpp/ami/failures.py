@@ -15,7 +15,8 @@ from agi_xmpp.errors import AmiError, AmiForbidden, AmiNotConnected, AmiRefused,
 WRITE_CLASSES = {
     "Originate": "originate",
     **dict.fromkeys(("Redirect", "BlindTransfer", "Atxfer", "CancelAtxfer", "Bridge", "Park", "Setvar"), "call"),
-    **dict.fromkeys(("Hangup", "PlayDTMF", "ConfbridgeKick", "Status", "ExtensionState", "ExtensionStateList"), "call"),
+    **dict.fromkeys(("ConfbridgeKick", "ConfbridgeMute", "ConfbridgeUnmute", "SendText"), "call"),
+    **dict.fromkeys(("Hangup", "PlayDTMF", "Status", "ExtensionState", "ExtensionStateList"), "call"),
     **dict.fromkeys(("PresenceState", "PresenceStateList", "DeviceStateList", "Getvar", "MailboxCount"), "call"),
     **dict.fromkeys(("QueuePause", "QueueAdd", "QueueRemove"), "agent"),
     **dict.fromkeys(("CoreShowChannels", "CoreShowChannelMap", "CoreSettings", "ConfbridgeList"), "reporting"),
@@ -27,7 +28,8 @@ WRITE_CLASSES = {
 #: The module that has an action, where Asterisk may do without it.
 _MODULES = {
     **dict.fromkeys(("QueuePause", "QueueAdd", "QueueRemove", "QueueStatus", "QueueSummary"), "app_queue"),
-    **dict.fromkeys(("ConfbridgeList", "ConfbridgeListRooms", "ConfbridgeKick"), "app_confbridge"),
+    **dict.fromkeys(("ConfbridgeList", "ConfbridgeListRooms"), "app_confbridge"),
+    **dict.fromkeys(("ConfbridgeKick", "ConfbridgeMute", "ConfbridgeUnmute"), "app_confbridge"),
     "PresenceStateList": "res_manager_presencestate",
     "DeviceStateList": "res_manager_devicestate",
     **dict.fromkeys(("PJSIPShowEndpoints", "PJSIPShowContacts", "PJSIPShowAors"), "res_pjsip"),

@@ -18,8 +18,8 @@ from agi_xmpp.errors import AmiForbidden, AmiNotConnected, AmiRefused
 #: Classes of the line ``write =``: an action that needs the class and does nothing without arguments, and what we need
 #: the class for.
 WRITE: Final[Mapping[str, tuple[str, str]]] = {
-    "call": ("Setvar", "to see the calls that go on, to forward calls, and to show who is away"),
-    "originate": ("Originate", "for click to dial"),
+    "call": ("Setvar", "to see calls and conferences and to act on them, and to show who is away"),
+    "originate": ("Originate", "for click to dial, and to invite phones to conferences"),
     "agent": ("QueuePause", "to pause queues"),
     "reporting": ("CoreSettings", "to list calls and conferences"),
 }

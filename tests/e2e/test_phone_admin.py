@@ -84,7 +84,7 @@ class TestCheck:
         assert code == 1
         assert lines[1:3] == [
             "ami: FAILED: [xmpplesser] lacks a right: add call to the manager user's line write = in manager.conf;"
-            " it is needed to see the calls that go on, to forward calls, and to show who is away",
+            " it is needed to see calls and conferences and to act on them, and to show who is away",
             'ami: when that is done: asterisk -rx "manager reload"',
         ]
         change(office, "ami", username=office.exchange.phone_user)

@@ -653,9 +653,8 @@ def title(scenario: Scenario) -> str:
     return (scenario.__doc__ or "").splitlines()[0]
 
 
-async def record(exchange: Exchange, name: str) -> str:
+async def record(exchange: Exchange, scenario: Scenario) -> str:
     """Play a scene and return its trace."""
-    scenario = SCENARIOS[name]
     async with (
         Recorder(await exchange.ami()) as recorder,
         Phones(exchange) as phones,
@@ -671,7 +670,7 @@ async def _main(names: list[str]) -> None:
     async with Exchange(rootfs.build()) as exchange:
         for name in names or list(SCENARIOS):
             print(name, flush=True)
-            (TRACES / f"{name}.txt").write_text(await record(exchange, name), encoding="utf-8")
+            (TRACES / f"{name}.txt").write_text(await record(exchange, SCENARIOS[name]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def test_the_rooms_do_not_know_each_other(path):
         "agi/wire.py",
         "ami/calls.py",
         "ami/changes.py",
+        "ami/conferences.py",
         "ami/legs.py",
         "ami/wire.py",
         "ami/model.py",

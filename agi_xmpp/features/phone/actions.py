@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agi_xmpp.ami import originate
 from agi_xmpp.ami.calls import Call, Change, Party, Phase
 from agi_xmpp.ami.model import Message
 from agi_xmpp.config import PhoneSettings
@@ -260,17 +261,15 @@ class Actions:
         target = self._people.by_extension(number)
         start = self._starts[channel_id] = _Start(owner, asyncio.get_running_loop().create_future())
         self._calls.expect(channel_id, owner, Party(number, target.name if target else ""))
-        headers = {
-            "Channel": device,
-            "Context": self._settings.context,
-            "Exten": number,
-            "Priority": "1",
-            "Timeout": str(round(self._settings.ring_time * 1000)),
+        headers = originate.headers(
+            device,
+            context=self._settings.context,
+            exten=number,
             # Both phones show it: the own one while it rings, and the other one.
-            "CallerID": _caller_id(person),
-            "Async": "true",
-            "ChannelId": channel_id,
-        }
+            caller_id=originate.shown_as(person.name, person.extension),
+            ring_time=self._settings.ring_time,
+            channel_id=channel_id,
+        )
         variables = {**self._settings.variables, "__XMPP_JID": owner}
         try:
             await self._act("Originate", headers, "the phone may ring all the same", variables)
@@ -384,12 +383,6 @@ def _own_device(person: Person, device: str) -> str:
         if own.casefold() == device.casefold():
             return own
     raise Refused(f"{plain(device)} is no phone of yours; you have {', '.join(person.devices)}.", "item-not-found")
-
-
-def _caller_id(person: Person) -> str:
-    """Return ``"Name" <number>``. Within the quotes Asterisk gives a meaning to quotes and backslashes."""
-    name = "".join(char for char in person.name if char.isprintable() and char not in '"\\<>')
-    return f'"{name}" <{person.extension}>'
 
 
 def _not_dialled(error: AmiRefused, number: str) -> Refused:

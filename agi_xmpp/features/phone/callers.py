@@ -1,8 +1,8 @@
 """Who the other side of a call is, as far as the person may know: withheld numbers, and names from the phone book.
 
-Asterisk's events have a caller's number and name even where the caller has withheld them, without a word about it
-(measured on 22.10, with ``CALLERID(pres)=prohib``). The phone that rings shows "anonymous". So Asterisk is asked, call
-by call, before anybody is told; if it does not answer, nobody is told who calls.
+The phone that rings shows "anonymous" for a withheld number, but Asterisk's events have it
+(`agi_xmpp.ami.presentation`). So Asterisk is asked, call by call, before anybody is told; if it does not answer, nobody
+is told who calls.
 """
 
 from __future__ import annotations
@@ -10,16 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 
+from agi_xmpp.ami import presentation
 from agi_xmpp.ami.calls import Call, Change, Dialled, Ended, Party
 from agi_xmpp.ami.model import Ami
 from agi_xmpp.errors import AmiError
 from agi_xmpp.features.phone.book.model import Entry
-
-#: Seconds for Asterisk to say whether a number is withheld. It takes a millisecond.
-ASK_TIME = 1.0
-
-#: The presentation of the number that the person's phone shows (func_callerid): "prohib…" for a withheld one.
-_PRESENTATION = "CONNECTEDLINE(num-pres)"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,10 +84,9 @@ class Callers:
 
     async def _is_withheld(self, channel: str) -> bool:
         try:
-            answer = await self._ami.action("Getvar", {"Channel": channel, "Variable": _PRESENTATION}, timeout=ASK_TIME)
+            return await presentation.is_withheld(self._ami, channel, presentation.OTHER_SIDE)
         except AmiError:
             return True
-        return answer.get("Value", "").startswith("prohib")
 
 
 def _key(call: Call) -> tuple[str, str]:

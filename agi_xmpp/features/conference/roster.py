@@ -1,0 +1,138 @@
+"""Keeps `agi_xmpp.ami.conferences.Conferences` in step with Asterisk, and tells who comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from agi_xmpp.ami import confbridge
+from agi_xmpp.ami.conferences import Change, Conferences, Participant
+from agi_xmpp.ami.model import Ami, Message
+from agi_xmpp.ami.presentation import is_withheld
+from agi_xmpp.background import Background
+from agi_xmpp.errors import AmiError, AmiNotConnected, AmiRefused, AmiUnknown
+
+log = logging.getLogger("agi_xmpp.conference")
+
+#: Seconds between two looks at the lists, in case an event was lost; and after one that failed.
+WATCHDOG = 60.0
+RESYNC_RETRY = 5.0
+
+
+class Roster:
+    """Listens to the manager connection (`AmiListener`). Who withholds name and number is told of without them.
+
+    While the connection is gone everybody stays where they were; the next one tells of the differences only.
+
+    Args:
+        ami: the manager connection.
+        conferences: what is kept in step; read from it who is in.
+        changed: is told what is different, in order; it must neither block nor raise.
+        pause: seconds, see `WATCHDOG`.
+        retry: seconds, see `RESYNC_RETRY`.
+    """
+
+    def __init__(
+        self,
+        ami: Ami,
+        conferences: Conferences,
+        changed: Callable[[Sequence[Change]], None],
+        *,
+        pause: float = WATCHDOG,
+        retry: float = RESYNC_RETRY,
+    ) -> None:
+        self._ami = ami
+        self._conferences = conferences
+        self._changed = changed
+        self._pause = pause
+        self._retry = retry
+        self._background = Background(log, "conference: who is in")
+        self._resync: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._questions: deque[Participant] = deque()
+        self._complaint = ""
+
+    async def stop(self) -> None:
+        """End what goes on beside."""
+        await self._background.stop()
+
+    def ami_connected(self) -> None:
+        """Ask Asterisk who is in; until it has said so, events wait."""
+        self._stop_tasks()
+        self._conferences.begin_resync()
+        self._resync = self._background.spawn(self._keep_in_step())
+
+    def ami_event(self, event: Message) -> None:
+        """Take an event."""
+        self._take(self._conferences.event(event))
+
+    def ami_disconnected(self) -> None:
+        """Everybody stays where they are until the next connection tells."""
+        self._stop_tasks()
+        self._conferences.lost()
+
+    def _stop_tasks(self) -> None:
+        for task in (self._resync, self._asking):
+            if task is not None:
+                task.cancel()
+        self._resync = self._asking = None
+        self._questions.clear()
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self._changed(changes)
+        self._questions += self._conferences.take_questions()
+        if self._questions and self._asking is None:
+            self._asking = self._background.spawn(self._ask())
+
+    # Beside
+
+    async def _keep_in_step(self) -> None:
+        while True:
+            try:
+                self._resynchronise(await confbridge.participants(self._ami))
+            except AmiNotConnected:
+                return  # the next connection begins anew
+            except AmiError as error:
+                self._complain(f"Asterisk does not tell who is in its conferences: {error}")
+            except Exception as error:
+                log.exception("Asterisk's list of a conference is not understood")
+                self._complain(f"Asterisk's list of a conference is not understood: {type(error).__name__}")
+            else:
+                self._complain("")
+            if self._complaint:
+                # Without lists the events count alone; they must neither wait for them nor pile up.
+                self._resynchronise(None)
+            await asyncio.sleep(self._retry if self._complaint else self._pause)
+            self._conferences.begin_resync()
+
+    def _resynchronise(self, items: Sequence[Message] | None) -> None:
+        self._questions.clear()  # they are asked again
+        self._take(self._conferences.resync(items))
+
+    async def _ask(self) -> None:
+        """Ask about one after the other: so they are told of in the order in which they came."""
+        try:
+            while self._questions:
+                participant = self._questions.popleft()
+                try:
+                    withheld = await is_withheld(self._ami, participant.channel)
+                except AmiRefused:
+                    withheld = True  # gone, or not to be known
+                except (AmiNotConnected, AmiUnknown):
+                    self._questions.clear()  # the next resync asks again
+                    return
+                self._take(self._conferences.answer(participant, withheld))
+        finally:
+            if self._asking is asyncio.current_task():
+                self._asking = None
+
+    def _complain(self, reason: str) -> None:
+        """Log what is wrong once, and that it is over."""
+        if reason and reason != self._complaint:
+            log.error("%s; agi-xmpp check --online says more", reason)
+        elif self._complaint and not reason:
+            log.info("Asterisk tells who is in its conferences again")
+        self._complaint = reason
