@@ -28,6 +28,7 @@ from agi_xmpp.config import AccountSettings, Settings, load
 from agi_xmpp.control import ControlServer
 from agi_xmpp.errors import AgiXmppError, ConfigError
 from agi_xmpp.features import VERBS, notice
+from agi_xmpp.features.conference.gateway import Gateway
 from agi_xmpp.features.contacts.directory import Directory
 from agi_xmpp.features.contacts.finder import Finder
 from agi_xmpp.features.contacts.whois import WhoIs
@@ -82,6 +83,7 @@ class Service:
         self._phones: Phones | None = None
         self._directory: Directory | None = None
         self._finder: Finder | None = None
+        self._conferences: Gateway | None = None
 
     async def start(self) -> None:
         """Open the ports and begin to log in.
@@ -94,6 +96,7 @@ class Service:
         Voicemail.check(self.settings.voicemail)
         Finder.check(self.settings)
         phones = self._make_phones(self.settings)
+        conferences = self._make_conferences(self.settings)
         if self._control is not None:
             await self._control.start()
         try:
@@ -107,6 +110,7 @@ class Service:
         self._listening = _addresses(self.settings, self.ports)
         log.info("agi-xmpp %s serves agi://%s", __version__, self._listening)
         await self._start_phones(phones)
+        await self._start_conferences(conferences)
         self._start_contacts(await _read_directory(self.settings))
         for session in self.accounts:
             await session.start()
@@ -127,6 +131,7 @@ class Service:
         await self._say_goodbye()
         self._dispatcher.ends.stop()
         await self._stop_contacts()
+        await self._stop_conferences()
         await self._stop_phones()
         await _stop(self.accounts)
         if self._ami is not None:
@@ -198,6 +203,8 @@ class Service:
         if new.phone is not None:
             Phones.check(new.phone)
         Finder.check(new)
+        if new.conference is not None:
+            Gateway.check(new.conference, new.account[new.conference.account])
         gone = [name for name in old.account if name not in new.account]
         before = _accounts(old)
         fresh = {
@@ -224,7 +231,7 @@ class Service:
         await _stop(ending)
         for session in fresh.values():
             await session.start()
-        await self._apply_phones(old, new, fresh)
+        await self._apply_asterisk(old, new, fresh)
         if directory is not None:
             await self._stop_contacts()
             self._start_contacts(directory)
@@ -237,10 +244,42 @@ class Service:
         found = await self.accounts[str(request["account"])].services(str(request["of"]))
         return {"services": [{"jid": str(service.jid), "name": service.name} for service in found]}
 
-    # Phones
+    # Asterisk
 
     def _make_ami(self, settings: Settings) -> AmiClient | None:
         return None if settings.ami is None else AmiClient(settings.ami, self._ami_listeners)
+
+    async def _apply_asterisk(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> None:
+        """Make anew what has changed of the connection to Asterisk, and of the services that live on it."""
+        another_ami = new.ami != old.ami
+        phones = another_ami or _phones_changed(old, new, fresh)
+        conferences = another_ami or self._conferences_changed(old, new, fresh)
+        served = self._phones.session if self._phones else None
+        if conferences:
+            await self._stop_conferences()
+        if phones:
+            await self._stop_phones()
+        if another_ami:
+            if self._ami is not None:
+                await self._ami.stop()
+            self._ami = self._make_ami(new)
+        try:
+            if phones:
+                await self._start_phones(self._make_phones(new))
+        finally:
+            # Else the session would go on to act by the user map that was in force before.
+            if served is not None and (self._phones is None or self._phones.session is not served):
+                served.serve_phones(None)
+        if conferences:
+            await self._start_conferences(self._make_conferences(new))
+        if another_ami and self._ami is not None:
+            await self._ami.start()
+        if phones and (self._phones or old.phone is not None):
+            log.info("reload: phones: %s", "go on with the new settings" if self._phones else "none any more")
+        if conferences and (self._conferences or old.conference is not None):
+            log.info("reload: conferences: %s", "begin anew" if self._conferences else "none any more")
+
+    # Phones
 
     def _make_phones(self, settings: Settings) -> Phones | None:
         """Make the phone service that the settings ask for.
@@ -250,9 +289,14 @@ class Service:
         """
         if settings.phone is None or self._ami is None:
             return None
+        return Phones(
+            settings.phone, self._ami, self.accounts[settings.phone.account], self._opened_store(), self._watch
+        )
+
+    def _opened_store(self) -> Store:
         if self._store is None:
-            self._store = Store(settings.state.directory)
-        return Phones(settings.phone, self._ami, self.accounts[settings.phone.account], self._store, self._watch)
+            self._store = Store(self.settings.state.directory)
+        return self._store
 
     async def _start_phones(self, phones: Phones | None) -> None:
         self._phones = phones
@@ -266,25 +310,45 @@ class Service:
             self._ami_listeners.remove(phones)
             await phones.stop()
 
-    async def _apply_phones(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> None:
-        """Make the phone service anew where it, its account or its connection to Asterisk has changed."""
-        another_ami = new.ami != old.ami
-        if another_ami or new.phone != old.phone or (new.phone is not None and new.phone.account in fresh):
-            served = self._phones.session if self._phones else None
-            await self._stop_phones()
-            if another_ami:
-                if self._ami is not None:
-                    await self._ami.stop()
-                self._ami = self._make_ami(new)
-            try:
-                await self._start_phones(self._make_phones(new))
-            finally:
-                # Else the session would go on to act by the user map that was in force before.
-                if served is not None and (self._phones is None or self._phones.session is not served):
-                    served.serve_phones(None)
-            if another_ami and self._ami is not None:
-                await self._ami.start()
-            log.info("reload: phones: %s", "go on with the new settings" if self._phones else "none any more")
+    # Conferences
+
+    def _make_conferences(self, settings: Settings) -> Gateway | None:
+        """Make the conference service that the settings ask for.
+
+        Raises:
+            ConfigError: they are wrong in a way that only shows now, or the state directory cannot be used.
+        """
+        conference = settings.conference
+        if conference is None or self._ami is None:
+            return None
+        phones = self.accounts[conference.phones] if conference.phones else None
+        session = self.accounts[conference.account]
+        directory = settings.state.directory
+        return Gateway(
+            conference, settings.phone, self._ami, session, phones, self._opened_store(), directory, self._watch
+        )
+
+    async def _start_conferences(self, conferences: Gateway | None) -> None:
+        self._conferences = conferences
+        if conferences is not None:
+            self._ami_listeners.add(conferences)
+            await conferences.start()
+
+    async def _stop_conferences(self) -> None:
+        conferences, self._conferences = self._conferences, None
+        if conferences is not None:
+            self._ami_listeners.remove(conferences)
+            await conferences.stop()
+
+    def _conferences_changed(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> bool:
+        """Tell whether the conferences must begin anew; where only rooms differ they become as they should be."""
+        conference = new.conference
+        accounts = {conference.account, conference.phones} if conference is not None else set()
+        if new.phone != old.phone or accounts & fresh.keys():
+            return conference is not None or old.conference is not None
+        if conference == old.conference:
+            return False
+        return conference is None or self._conferences is None or not self._conferences.apply(conference)
 
     # Contacts
 
@@ -335,6 +399,7 @@ class Service:
             "accounts": [_plain(self.accounts[name].info()) for name in self.settings.account],
             "ami": _plain(self._ami.info()) if self._ami else None,
             "phone": self._phones.status() if self._phones else None,
+            "conference": self._conferences.status() if self._conferences else None,
         }
 
     async def _voicemail_request(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -391,6 +456,10 @@ def _accounts(settings: Settings) -> dict[str, AccountSettings]:
         buddies = list(dict.fromkeys([*account.buddies, *phone.user]))
         accounts[phone.account] = account.model_copy(update={"buddies": buddies})
     return accounts
+
+
+def _phones_changed(old: Settings, new: Settings, fresh: Mapping[str, Session]) -> bool:
+    return new.phone != old.phone or (new.phone is not None and new.phone.account in fresh)
 
 
 def _contacts(settings: Settings) -> tuple[object, ...]:

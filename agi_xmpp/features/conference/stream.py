@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -43,11 +44,9 @@ class Outgoing:
     def send(self, stanza: Element) -> None:
         """Send a stanza now, or as soon as there is a stream."""
         if self._port is not None and self._port.online and not self._waiting:
-            try:
+            with contextlib.suppress(NotConnected):  # it broke this moment
                 self._port.send(stanza)
                 return
-            except NotConnected:
-                pass  # it broke this moment
         if not self._waiting:
             self._since = self._clock()
         if len(self._waiting) < HOLD_LIMIT:

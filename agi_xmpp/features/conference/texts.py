@@ -16,8 +16,7 @@ from typing import Protocol
 from agi_xmpp.errors import SipError, SipRefused
 from agi_xmpp.features.conference.model import ConferenceRoom, Utterance
 from agi_xmpp.pace import Pace
-from agi_xmpp.sip.model import Leg, LegListener
-from agi_xmpp.sip.text import split_text
+from agi_xmpp.sip.model import LegListener
 
 log = logging.getLogger("agi_xmpp.conference")
 
@@ -27,6 +26,16 @@ WAITING_LIMIT = 1000
 #: Seconds that Asterisk may take from answering our call until we are in the conference. What is said earlier, nobody
 #: hears: Answer() alone waits 500 ms for voice that never comes (measured on 22.10).
 ENTRY_TIME = 3.0
+
+
+class Leg(Protocol):
+    """A call that was answered: `agi_xmpp.sip.agent.Leg`."""
+
+    async def send_text(self, text: str, display: str) -> None:
+        """See `agi_xmpp.sip.agent.Leg.send_text`."""
+
+    async def hang_up(self) -> None:
+        """See `agi_xmpp.sip.agent.Leg.hang_up`."""
 
 
 class Agent(Protocol):
@@ -47,7 +56,7 @@ class PhoneTexts:
     """
 
     def __init__(self, room: ConferenceRoom, agent: Agent, pace: Pace, heard: Callable[[str, str], None]) -> None:
-        self._room = room
+        self.room = room
         self._agent = agent
         self._pace = pace
         self._heard = heard
@@ -62,9 +71,13 @@ class PhoneTexts:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def connected(self) -> bool:
-        """True while texts reach the phones."""
-        return self._leg is not None and self._entered.is_set()
+    def state(self) -> str:
+        """One word or sentence for `agi-xmpp status`."""
+        if not self._wanted:
+            return "not needed"
+        if self._leg is not None and self._entered.is_set():
+            return "connected"
+        return self.problem or "connecting"
 
     def want(self, wanted: bool) -> None:
         """Say whether texts go between the room and phones now."""
@@ -72,7 +85,7 @@ class PhoneTexts:
             return
         self._wanted = wanted
         if wanted and self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"texts of conference {self._room.number}")
+            self._task = asyncio.create_task(self._run(), name=f"texts of conference {self.room.number}")
             self._task.add_done_callback(self._ended)
         if not wanted:
             self.problem = ""
@@ -82,9 +95,9 @@ class PhoneTexts:
     def say(self, utterance: Utterance) -> None:
         """Tell the phones; see `Outside.say`."""
         if not self._wanted or (self.problem and self._leg is None):
-            self._room.spoken(utterance)  # the room goes on without them, and has been told why
+            self.room.spoken(utterance)  # the room goes on without them, and has been told why
         elif len(self._waiting) >= WAITING_LIMIT:
-            self._room.not_spoken(utterance, "too many texts are waiting for the phones of this conference")
+            self.room.not_spoken(utterance, "too many texts are waiting for the phones of this conference")
         else:
             self._waiting.append(utterance)
             self._changed.set()
@@ -114,21 +127,20 @@ class PhoneTexts:
         self._over = True
         self._changed.set()
         if self._wanted:
-            log.info("conference %s: our leg has ended: %s", self._room.number, reason)
+            log.info("conference %s: our leg has ended: %s", self.room.number, reason)
 
     # The life of legs
 
     async def _run(self) -> None:
         while True:
-            while not self._wanted:
-                await self._next_change()
+            await self._until_wanted()
             await asyncio.sleep(self._pace.next_delay())
             if not self._wanted:
                 continue
             self._over = False
             self._entered.clear()
             try:
-                leg = await self._agent.call(self._room.number, self, display=self._room.title)
+                leg = await self._agent.call(self.room.number, self, display=self.room.title)
             except SipError as error:
                 self._fail(str(error))
                 continue
@@ -149,7 +161,7 @@ class PhoneTexts:
             # Without a manager connection nobody tells us. Most conferences take a second.
             self._entered.set()
         if self.problem:
-            log.info("conference %s: texts reach the phones again", self._room.number)
+            log.info("conference %s: texts reach the phones again", self.room.number)
             self.problem = ""
         self._pace.online()
         while self._wanted and not self._over:
@@ -158,18 +170,17 @@ class PhoneTexts:
                 continue
             utterance = self._waiting[0]
             try:
-                for part in split_text(utterance.text):
-                    await leg.send_text(part, utterance.speaker)
+                await leg.send_text(utterance.text, utterance.speaker)
             except SipError as error:
                 if self._take(utterance):
-                    self._room.not_spoken(utterance, str(error))
+                    self.room.not_spoken(utterance, str(error))
                 if not isinstance(error, SipRefused):
                     self._fail(str(error))
                     return
-                log.warning("conference %s: Asterisk did not take a text: %s", self._room.number, error)
+                log.warning("conference %s: Asterisk did not take a text: %s", self.room.number, error)
             else:
                 if self._take(utterance):
-                    self._room.spoken(utterance)
+                    self.room.spoken(utterance)
 
     def _take(self, utterance: Utterance) -> bool:
         """Take the first text off the queue; return False if it was let go meanwhile."""
@@ -181,8 +192,8 @@ class PhoneTexts:
     def _fail(self, reason: str) -> None:
         """Go on without the phones until they can be reached again; say so once."""
         if self._wanted and not self.problem:
-            log.error("conference %s: texts do not reach the phones: %s; trying again", self._room.number, reason)
-            self._room.announce("The phones in this conference cannot read what is written here at the moment.")
+            log.error("conference %s: texts do not reach the phones: %s; trying again", self.room.number, reason)
+            self.room.announce("The phones in this conference cannot read what is written here at the moment.")
         self.problem = reason
         self._let_go()
 
@@ -190,7 +201,11 @@ class PhoneTexts:
         """Let the room have what was to wait for the phones."""
         waiting, self._waiting = self._waiting, deque()
         for utterance in waiting:
-            self._room.spoken(utterance)
+            self.room.spoken(utterance)
+
+    async def _until_wanted(self) -> None:
+        while not self._wanted:
+            await self._next_change()
 
     async def _next_change(self) -> None:
         self._changed.clear()
@@ -198,7 +213,7 @@ class PhoneTexts:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("conference %s: internal error", self._room.number, exc_info=error)
+            log.error("conference %s: internal error", self.room.number, exc_info=error)
             self._task = None
             self._wanted = False
             self.problem = "internal error; the log has it"

@@ -1,0 +1,413 @@
+"""Conferences in chat: joins the rooms, Asterisk's conferences and the legs that carry texts.
+
+Nothing here decides what a room does: `room` and `service` do. This is what they need of the world (`Outside`), and
+what the world tells them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from agi_xmpp.ami import confbridge, presentation
+from agi_xmpp.ami.calls import device_of
+from agi_xmpp.ami.conferences import Change, Conferences, Participant, PhoneChanged, PhoneJoined, PhoneLeft
+from agi_xmpp.ami.model import Ami, AmiState, Message
+from agi_xmpp.background import Background
+from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings
+from agi_xmpp.errors import AmiError, AmiUnknown, BadJid
+from agi_xmpp.features.conference.archive import Archive
+from agi_xmpp.features.conference.configured import Configured
+from agi_xmpp.features.conference.mam import Mam
+from agi_xmpp.features.conference.model import Archived, ConferenceRoom, Invitation, Utterance
+from agi_xmpp.features.conference.service import MucService
+from agi_xmpp.features.conference.stream import Outgoing
+from agi_xmpp.features.conference.texts import PhoneTexts
+from agi_xmpp.features.phone.people import People, escape
+from agi_xmpp.pace import Pace
+from agi_xmpp.sip.agent import SipAgent
+from agi_xmpp.store import Store
+from agi_xmpp.watch import Watch
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import Jid, Session, StanzaPort
+
+log = logging.getLogger("agi_xmpp.conference")
+
+#: Seconds without Asterisk after which the phones count as gone.
+LOST_AFTER = 20.0
+#: Seconds until the conferences are asked for again when Asterisk did not list them.
+RESYNC_RETRY = 5.0
+#: Seconds between attempts to reach a conference with our leg at the most.
+CALL_RETRY_MAX = 30.0
+
+
+class Gateway:
+    """The conferences of one installation. Implements `Outside`, `StanzaHost` and `AmiListener`.
+
+    Args:
+        settings: ``[conference]``.
+        phone: ``[phone]``, whose people and extensions can be invited; None without.
+        ami: the manager connection; it tells `ami_connected` and the others of what happens.
+        session: of the component that has the rooms.
+        phones: of the component whose addresses are the phones'; None without.
+        store: keeps what must outlive a restart.
+        directory: where messages are kept; "" keeps none.
+        watch: is told what happens.
+
+    Raises:
+        ConfigError: the settings are wrong in a way that only shows now.
+    """
+
+    def __init__(
+        self,
+        settings: ConferenceSettings,
+        phone: PhoneSettings | None,
+        ami: Ami,
+        session: Session,
+        phones: Session | None,
+        store: Store,
+        directory: str,
+        watch: Watch,
+    ) -> None:
+        if not directory:
+            settings = settings.model_copy(update={"archive_days": 0})
+        self.session, self.phones = session, phones
+        self._settings = settings
+        self._ami = ami
+        self._watch = watch
+        self._archive = Archive(directory, settings.archive_days)
+        self._people = People(phone) if phone is not None else None
+        self._own_device = f"PJSIP/{settings.sip.endpoint}"
+        self._conferences = Conferences(self._own_device)
+        self._agent = SipAgent(settings.sip)
+        self._texts: dict[str, PhoneTexts] = {}
+        self._whispers: dict[str, asyncio.Lock] = {}
+        self._outgoing = Outgoing(self._start_anew)
+        self._mam = Mam(self._archive, self._outgoing.send)
+        self._background = Background(log, "conferences")
+        self._resync: asyncio.Task[None] | None = None
+        self._lost: asyncio.TimerHandle | None = None
+        self._problem = ""
+        self._port: StanzaPort | None = None
+        table = store.table("conference")
+        key = bytes.fromhex(table.setdefault("key", secrets.token_hex(32)))
+        own = parse(session.info().jid)
+        self._phones_domain = parse(phones.info().jid).domain if phones is not None else ""
+        self.rooms = MucService(
+            own.domain, settings, self, store.table("rooms"), key=key, phone_jid=self.phone_jid, own=own
+        )
+
+    @staticmethod
+    def check(settings: ConferenceSettings, account: AccountSettings) -> None:
+        """Find what is wrong with the settings before anything is changed.
+
+        Args:
+            settings: ``[conference]``.
+            account: that has the rooms.
+
+        Raises:
+            ConfigError: a room or a person is none.
+        """
+        Configured(parse(account.jid).domain, settings)
+
+    async def start(self) -> None:
+        """Open the rooms, and take up the manager connection if it is there already.
+
+        Raises:
+            ConfigError: the archive cannot be used.
+        """
+        await self._archive.start()
+        await self._agent.start()
+        self.rooms.restore()
+        for room in self.rooms.own_rooms:
+            room.load_history(await self._archive.recent(room.address, self._settings.history))
+        self._port = self.session.serve_stanzas(self)
+        self._outgoing.use(self._port)
+        log.info("conferences: %d rooms at %s", len(self.rooms.own_rooms), self._port.domain)
+        if self._ami.info().state is AmiState.ONLINE:
+            self.ami_connected()
+        else:
+            self.ami_disconnected()
+
+    async def stop(self) -> None:
+        """Tell everybody that the rooms close for now, and free everything."""
+        self.rooms.shut_down()
+        if self._lost is not None:
+            self._lost.cancel()
+        self.session.serve_stanzas(None)
+        await self._background.stop()
+        await asyncio.gather(*(texts.stop() for texts in self._texts.values()))
+        await self._agent.stop()
+        await self._archive.close()
+
+    def apply(self, settings: ConferenceSettings) -> bool:
+        """Use other settings from now on; whoever is in a room stays.
+
+        Returns:
+            False if that cannot be done without beginning anew: then nothing has changed.
+
+        Raises:
+            ConfigError: they are wrong; nothing has changed.
+        """
+        rooms = {"room", "rooms", "allow", "owners", "max_rooms", "max_occupants"}
+        if settings.model_dump(exclude=rooms) != self._settings.model_dump(exclude=rooms):
+            return False
+        self.rooms.apply(settings)
+        self._settings = settings
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """Return what `agi-xmpp status` shows."""
+        rooms = [{**room, "texts": self._state_of_texts(str(room["number"]))} for room in self.rooms.status()]
+        return {"account": self.session.account, "rooms": rooms, "problems": [*filter(None, [self._problem])]}
+
+    def _state_of_texts(self, number: str) -> str:
+        texts = self._texts.get(number)
+        if texts is None:
+            return "not needed"
+        return texts.state
+
+    def phone_jid(self, participant: Participant) -> Jid | None:
+        """Return the address of a phone that is in a conference; None if it has none, or does not want it known."""
+        if not self._phones_domain or participant.withheld:
+            return None
+        person = self._people.by_device(participant.device) if self._people is not None else None
+        local = person.local if person is not None else escape(participant.number or participant.device)
+        try:
+            return parse(f"{local}@{self._phones_domain}/{participant.uniqueid}")
+        except BadJid:
+            return None
+
+    # StanzaHost
+
+    def stanza_came(self, stanza: Element) -> bool:
+        """See `StanzaHost.stanza_came`."""
+        return self.rooms.stanza_came(stanza)
+
+    def stream_began(self) -> None:
+        """See `StanzaHost.stream_began`."""
+        self._outgoing.stream_began()
+        for room in self.rooms.own_rooms:
+            room.verify()
+
+    def stream_ended(self) -> None:
+        """See `StanzaHost.stream_ended`."""
+
+    def _start_anew(self) -> None:
+        """Have everybody enter anew: what was said meanwhile could not be kept for them."""
+        self.rooms.shut_down()
+
+    # AmiListener
+
+    def ami_connected(self) -> None:
+        """Ask Asterisk who is in which conference."""
+        if self._lost is not None:
+            self._lost.cancel()
+            self._lost = None
+        self._conferences.begin_resync()
+        self._begin_resync()
+
+    def ami_event(self, event: Message) -> None:
+        """Take an event."""
+        if event.get("Event") == "ConfbridgeJoin" and device_of(event["Channel"]) == self._own_device:
+            texts = self._texts.get(event["Conference"])
+            if texts is not None:
+                texts.entered()
+        self._apply(self._conferences.event(event))
+
+    def ami_disconnected(self) -> None:
+        """Wait a moment for Asterisk to come back; then its conferences count as over."""
+        if self._resync is not None:
+            self._resync.cancel()
+        self._conferences.lost()
+        if self._lost is None:
+            self._lost = asyncio.get_running_loop().call_later(LOST_AFTER, self._lose_sight)
+
+    def _begin_resync(self) -> None:
+        if self._resync is not None:
+            self._resync.cancel()
+        self._resync = self._background.spawn(self._keep_in_step())
+
+    async def _keep_in_step(self) -> None:
+        """Compare what we know with Asterisk's own lists, until that has worked once."""
+        while True:
+            self._conferences.begin_resync()
+            try:
+                items = await confbridge.participants(self._ami)
+            except AmiError as error:
+                self._apply(self._conferences.resync(None))
+                self._complain(f"cannot see who is in the conferences: {error}")
+                await asyncio.sleep(RESYNC_RETRY)
+            else:
+                self._apply(self._conferences.resync(items))
+                self._complain("")
+                return
+
+    def _lose_sight(self) -> None:
+        self._lost = None
+        log.warning("conferences: no connection to Asterisk for %g s: its phones count as gone", LOST_AFTER)
+        self._conferences.begin_resync()
+        self._apply(self._conferences.resync([]))
+
+    def _complain(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            log.error("conferences: %s", problem)
+        self._problem = problem
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            try:
+                self._apply_one(change)
+            except Exception:
+                log.exception("conference %s: internal error; the others go on", change.number)
+        for participant in self._conferences.take_questions():
+            self._background.spawn(self._ask(participant))
+
+    async def _ask(self, participant: Participant) -> None:
+        """Ask Asterisk whether a caller wants to be known, and go on."""
+        try:
+            withheld = await presentation.is_withheld(self._ami, participant.channel)
+        except AmiError as error:
+            # Gone already, most often. Whoever stays is asked about again at the next look.
+            log.debug("conferences: %s: %s", participant.channel, error)
+            withheld = True
+        self._apply(self._conferences.answer(participant, withheld))
+
+    def _apply_one(self, change: Change) -> None:
+        match change:
+            case PhoneJoined(number, participant):
+                room = self.rooms.room_for_number(number)
+                if room is None:
+                    return
+                self._watch.add(str(room.address), f"{_shown(participant)} is in by telephone ({participant.channel})")
+                if self.rooms.is_banned(number, _bare(self.phone_jid(participant))):
+                    log.info("room %s: %s is banned", room.address, participant.channel)
+                    self.kick(number, participant.channel)
+                else:
+                    room.phone_joined(participant)
+            case PhoneChanged(number, participant):
+                room = self.rooms.room_of_number(number)
+                if room is not None:
+                    room.phone_changed(participant)
+            case PhoneLeft(number, channel):
+                room = self.rooms.room_of_number(number)
+                if room is not None:
+                    self._watch.add(str(room.address), f"{channel} has gone")
+                    room.phone_left(channel)
+                    self.rooms.close_if_empty(number)
+        self.occupancy_changed(change.number)
+
+    # Outside
+
+    def send(self, stanza: Element) -> None:
+        """See `Outside.send`."""
+        self._outgoing.send(stanza)
+
+    def say(self, number: str, utterance: Utterance) -> None:
+        """See `Outside.say`."""
+        if (texts := self._texts.get(number)) is not None:
+            texts.say(utterance)
+        elif (room := self._room(number)) is not None:
+            room.spoken(utterance)
+
+    def whisper(self, number: str, channel: str, utterance: Utterance) -> None:
+        """See `Outside.whisper`."""
+        self._background.spawn(self._whisper(number, channel, utterance))
+
+    async def _whisper(self, number: str, channel: str, utterance: Utterance) -> None:
+        text = f"<{utterance.speaker}> {utterance.text}" if utterance.speaker else utterance.text
+        reason = ""
+        # One after the other: asyncio's locks are fair.
+        async with self._whispers.setdefault(channel, asyncio.Lock()):
+            try:
+                await confbridge.send_text(self._ami, channel, f"[private] {text}")
+            except AmiError as error:
+                reason = str(error)
+        room = self._room(number)
+        if room is not None and reason:
+            room.not_spoken(utterance, reason)
+        elif room is not None:
+            room.spoken(utterance)
+
+    def kick(self, number: str, channel: str) -> None:
+        """See `Outside.kick`."""
+        self._act(number, confbridge.kick(self._ami, number, channel), f"{channel} could not be thrown out")
+
+    def mute(self, number: str, channel: str, muted: bool) -> None:
+        """See `Outside.mute`."""
+        what = f"{channel} could not be {'muted' if muted else 'given the word'}"
+        self._act(number, confbridge.mute(self._ami, number, channel, muted), what)
+
+    def _act(self, number: str, action: Coroutine[Any, Any, None], failed: str) -> None:
+        self._background.spawn(self._carry_out(number, action, failed))
+
+    async def _carry_out(self, number: str, action: Coroutine[Any, Any, None], failed: str) -> None:
+        try:
+            await action
+        except AmiError as error:
+            log.error("conference %s: %s: %s", number, failed, error)
+            if (room := self._room(number)) is not None:
+                unknown = isinstance(error, AmiUnknown)
+                room.announce("Asterisk did not say whether that was done." if unknown else f"{failed}.")
+
+    def invite(self, number: str, invitation: Invitation, stanza: Element | None) -> None:
+        """See `Outside.invite`."""
+        raise NotImplementedError
+
+    def archive(self, room: Jid, message: Archived) -> None:
+        """See `Outside.archive`."""
+        self._archive.add(room, message)
+
+    def query_archive(self, room: Jid, stanza: Element) -> None:
+        """See `Outside.query_archive`."""
+        self._background.spawn(self._mam.answer(room, stanza))
+
+    def forget_archive(self, room: Jid) -> None:
+        """See `Outside.forget_archive`."""
+        self._archive.forget(room)
+
+    def occupancy_changed(self, number: str) -> None:
+        """See `Outside.occupancy_changed`."""
+        room = self._room(number)
+        texts = self._texts.get(number)
+        if texts is not None and texts.room is not room:
+            del self._texts[number]
+            self._background.spawn(texts.stop())
+            texts = None
+        if room is None:
+            return
+        wanted = room.has_listeners and bool(self._conferences.of(number))
+        if wanted and texts is None:
+            pace = Pace(CALL_RETRY_MAX, time.monotonic)
+            texts = self._texts[number] = PhoneTexts(room, self._agent, pace, room.phone_said)
+        if texts is not None:
+            texts.want(wanted)
+
+    def now(self) -> datetime:
+        """See `Outside.now`."""
+        return datetime.now(UTC)
+
+    def new_id(self) -> str:
+        """See `Outside.new_id`."""
+        return secrets.token_hex(12)
+
+    def note(self, text: str) -> None:
+        """See `Outside.note`."""
+        log.info("%s", text)
+
+    def _room(self, number: str) -> ConferenceRoom | None:
+        return self.rooms.room_of_number(number)
+
+
+def _shown(participant: Participant) -> str:
+    return " ".join(filter(None, (participant.name, participant.number))) or "somebody without a name"
+
+
+def _bare(jid: Jid | None) -> Jid | None:
+    return jid.bare if jid is not None else None
