@@ -3,8 +3,8 @@
 aioxmpp knows clients only. What a component does otherwise is little: another namespace, another handshake, no stream
 features, no resource binding, and addresses that it writes into its stanzas itself. All else is the client's `Link`.
 
-aioxmpp's names that are not public and are used here: `XMLStream._reset_state`, `_rx_stream_header`, `_rx_feed`,
-`_parser`, `_processor`, `_transport`, `_debug_wrapper` and `_loop`, `Client._negotiate_stream` and `_bind`. The library
+aioxmpp's names that are not public and are used here: `XMLStream._rx_stream_header`, `_rx_feed`, `_processor`,
+ `_transport`, `_debug_wrapper` and `_loop`, `Client._negotiate_stream` and `_bind`. The library
 is dormant: they will not change.
 """
 
@@ -237,10 +237,9 @@ class ComponentStream(Stream):
             self._renaming.offer_recorded()
         super()._rx_feed(blob)
 
-    def _reset_state(self) -> None:
-        super()._reset_state()
+    def _content_handler(self) -> Any:
         self._renaming = _Renaming(self._processor, self._own.domain, self._stanzas)
-        self._parser.setContentHandler(self._renaming)
+        return self._renaming
 
     def _rx_stream_header(self) -> None:
         super()._rx_stream_header()

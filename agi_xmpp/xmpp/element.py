@@ -21,24 +21,27 @@ COMPONENT = "jabber:component:accept"
 #: Levels of a stanza. Nobody needs more than twenty; whoever walks a tree by recursion is safe with these.
 DEPTH_LIMIT = 200
 
-_XML = "http://www.w3.org/XML/1998/namespace"
+XML = "http://www.w3.org/XML/1998/namespace"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
+
+#: Namespace, None for none, and local part.
+Name = tuple[str | None, str]
 
 # A carriage return would arrive as a line feed, and in an attribute each of the three as a space (XML 1.0 sections 2.11
 # and 3.3.3).
 _IN_TEXT = {"\r": "&#13;"}
 _IN_ATTRIBUTE = {"\r": "&#13;", "\t": "&#9;", "\n": "&#10;", '"': "&quot;"}
 
-# A name without a colon (Namespaces in XML 1.0 section 3). What the parser lets in (it has the tables of an older
-# edition) is less; but the local part that it tells of can be any text, if the namespace of a stranger holds spaces.
+# The characters of a URI (RFC 3986 section 2). A parser refuses a namespace that holds the character that it joins
+# namespace and name by: expat's users have taken spaces, braces, line ends and bars for that.
+_URI = re.compile(r"[-\w.~:/?#\[\]@!$&'()*+,;=%]*", re.ASCII)
+
+# A name without a colon (Namespaces in XML 1.0 section 3).
 _NAME_START = (
     "A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef"
     "\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
 )
 _NAME = re.compile(f"[{_NAME_START}][-.0-9\u00b7\u0300-\u036f\u203f\u2040{_NAME_START}]*")
-
-#: Namespace ("" or None for none) and local part.
-Name = tuple[str | None, str]
 
 
 def renamed(name: Name) -> Name:
@@ -50,38 +53,58 @@ class Builder:
     """Makes one stanza's tree of the parser's events (SAX with namespaces).
 
     Attributes:
-        stanza: the tree, after the end of its outermost element; None before that, and if there are too many levels.
-        too_deep: it has more than `DEPTH_LIMIT` levels; nothing is kept of it.
+        stanza: the tree, after the end of its outermost element; None before that, and if it has a fault.
+        fault: why nobody shall get it, or "". Nothing is kept of it then.
     """
 
     def __init__(self) -> None:
         self.stanza: Element | None = None
-        self.too_deep = False
+        self.fault = ""
         self._tree = TreeBuilder()
         self._depth = 0
 
     def start(self, name: Name, attributes: Iterable[tuple[Name, str]]) -> None:
         """An element begins."""
         self._depth += 1
-        if self._depth > DEPTH_LIMIT:
-            self.too_deep = True
+        if self.fault:
+            return
+        kept = dict(attributes)
+        self.fault = self._fault(name, kept)
+        if self.fault:
             self._tree = TreeBuilder()
-        if not self.too_deep:
-            self._tree.start(_tag(renamed(name)), {_tag(key): value for key, value in attributes})
+        else:
+            self._tree.start(_tag(renamed(name)), {_tag(key): value for key, value in kept.items()})
 
     def text(self, text: str) -> None:
         """A piece of text."""
-        if not self.too_deep:
+        if not self.fault:
             self._tree.data(text)
 
     def end(self, name: Name) -> bool:
         """An element ends. Returns True if it is the outermost one."""
         self._depth -= 1
-        if not self.too_deep:
+        if not self.fault:
             self._tree.end(_tag(renamed(name)))
             if self._depth == 0:
                 self.stanza = self._tree.close()
         return self._depth == 0
+
+    def _fault(self, name: Name, attributes: Iterable[Name]) -> str:
+        if self._depth > DEPTH_LIMIT:
+            return f"it has more than {DEPTH_LIMIT} levels"
+        if all(map(_is_common, (name, *attributes))):
+            return ""
+        return "it has a name that would end the connections of those whom it is sent on to"
+
+
+def _is_common(name: Name) -> bool:
+    """Return True for a name that every parser takes, and every server writes so that it does."""
+    namespace, local = name
+    if namespace == XML:
+        return local == "lang"
+    if namespace is not None and (namespace == _XMLNS or not _URI.fullmatch(namespace)):
+        return False
+    return _NAME.fullmatch(local) is not None
 
 
 def _tag(name: Name) -> str:
@@ -94,7 +117,7 @@ def serialise(stanza: Element) -> bytes:
     Elements carry no prefixes, as some clients know none: where the namespace changes there is a new default one.
 
     Raises:
-        ValueError: it holds a character, or a name, that XML cannot carry.
+        ValueError: it holds a character that XML cannot carry, or a name that some parser would not take.
     """
     out: list[str] = []
     #: Of each open element: those children that are still to come, the default namespace for them, and its end.
@@ -108,7 +131,7 @@ def serialise(stanza: Element) -> bytes:
                 return "".join(out).encode()
             children, outer, end = stack.pop()
             continue
-        name, inner = _name(element, outer)
+        inner, name = _split(element.tag)
         declaration = "" if inner == outer else f' xmlns="{_value(inner)}"'
         tail = "" if element is stanza else _text(element.tail)
         out.append(f"<{name}{declaration}{_attributes(element)}")
@@ -120,22 +143,10 @@ def serialise(stanza: Element) -> bytes:
             out.append(f"/>{tail}")
 
 
-def _name(element: Element, outer: str) -> tuple[str, str]:
-    """Return an element's name, and the default namespace that it stands in.
-
-    Args:
-        element: of the tree.
-        outer: the default namespace around it.
-    """
-    namespace, name = _split(element.tag)
-    # XML's own namespace has its prefix in any case, and can be no default one (Namespaces in XML 1.0 section 3).
-    return (f"xml:{name}", outer) if namespace == _XML else (name, namespace)
-
-
 def _attributes(element: Element) -> str:
     """Return an element's attributes; those of a namespace other than XML's own have a prefix declared beside them."""
     out: list[str] = []
-    prefixes = {"": "", _XML: "xml:"}
+    prefixes = {"": "", XML: "xml:"}
     for key, value in element.attrib.items():
         namespace, name = _split(key)
         if namespace not in prefixes:
@@ -154,8 +165,8 @@ def _split(tag: object) -> tuple[str, str]:
     """
     namespace, brace, name = str(tag).rpartition("}")
     right = namespace.startswith("{") and len(namespace) > 1 if brace else name != "xmlns"
-    if not right or not _NAME.fullmatch(name) or namespace == f"{{{_XMLNS}":
-        raise ValueError("an element or attribute has a name that XML does not allow")
+    if not right or not _is_common((namespace[1:] or None, name)):
+        raise ValueError("a stanza holds a name that cannot be sent")
     return namespace[1:], name
 
 

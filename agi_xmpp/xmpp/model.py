@@ -397,7 +397,8 @@ class StanzaHost(Protocol):
         """Take a stanza, and return True; or leave it to the session.
 
         Comes only between `stream_began` and `stream_ended`. It does not come for the answers to the session's own
-        requests, and not for a stanza of more than 200 levels, which is dropped.
+        requests. Stanzas that are made to harm who reads them are dropped, with a line in the log: those of more than
+        200 levels, and those with names that some parsers take for a fault.
 
         Args:
             stanza: a message, presence or iq; its namespace is ``jabber:client`` whatever the stream's is.

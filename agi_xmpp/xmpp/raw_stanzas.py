@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
 from agi_xmpp.errors import NotConnected
-from agi_xmpp.xmpp.element import CLIENT, DEPTH_LIMIT, Builder, Name, serialise
+from agi_xmpp.xmpp.element import CLIENT, Builder, Name, serialise
 from agi_xmpp.xmpp.model import Jid, StanzaHost, StanzaPort
 
 log = logging.getLogger("agi_xmpp.xmpp")
@@ -79,7 +79,7 @@ class Recorder:
             getattr(processor, method)(*arguments)
 
     def _note(self, method: str, *arguments: Any) -> None:
-        if self.built.too_deep:
+        if self.built.fault:
             self._events.clear()
         else:
             self._events.append((method, arguments))
@@ -150,12 +150,7 @@ class RawStanzas:
 
     def dropped(self, recorder: Recorder) -> None:
         """Tell of a stanza that nobody gets."""
-        log.warning(
-            "account %s: a stanza of %r was dropped: it has more than %d levels",
-            self._account,
-            recorder.sender,
-            DEPTH_LIMIT,
-        )
+        log.warning("account %s: a stanza of %r was dropped: %s", self._account, recorder.sender, recorder.built.fault)
 
     def send(self, stanza: Element) -> None:
         """See `StanzaPort.send`."""

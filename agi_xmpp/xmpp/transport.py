@@ -13,13 +13,23 @@ from typing import Any, cast
 
 from aioxmpp import protocol
 
+from agi_xmpp.xmpp.namespaces import read_with
+
 
 class Stream(protocol.XMLStream):  # type: ignore[misc]  # the library has no types
-    """aioxmpp's XML stream, whose futures don't complain.
+    """aioxmpp's XML stream, whose futures don't complain, and which reads what `namespaces` is for.
 
     Whoever stops waiting leaves futures behind that get an exception when the stream ends, which nobody fetches:
     asyncio would log each as an error.
     """
+
+    def _reset_state(self) -> None:
+        super()._reset_state()
+        read_with(self._parser, self._content_handler())
+
+    def _content_handler(self) -> Any:
+        """Return who is told what the parser reads, for a new stream."""
+        return self._processor
 
     def error_future(self) -> asyncio.Future[Any]:
         """Return a future that gets the stream's end as an exception, or (`features_future`) its features."""

@@ -128,6 +128,7 @@ async def test_presences_and_requests_come_too(accounts: Accounts) -> None:
 
         host.answer = answer
         reply = ET.fromstring(await buddy.request(host.takes, "<question xmlns='urn:example'/>"))
+        host.answer = lambda _stanza: None  # for bob's departure
         assert reply.find("{urn:example}answer") is not None
 
 
@@ -149,6 +150,36 @@ async def test_what_the_host_leaves_goes_to_the_session(accounts: Accounts) -> N
         await buddy.hears("as before")
         await buddy.ping(server.component_domain)
         assert host.came.empty()
+
+
+@pytest.mark.parametrize("child", ["<x xmlns='a b'/>", "<xml:x/>", "<x xml:y='1'/>"])
+async def test_a_name_that_would_harm_others_is_dropped_and_ends_nothing(accounts: Accounts, child: str) -> None:
+    server, bob = accounts.server, await accounts("bob")
+    host = Host(f"6000@{server.component_domain}")
+    async with (
+        online(settings(server, component(server))) as session,
+        Buddy.online(server, bob.jid, bob.password) as buddy,
+    ):
+        host.serve(session)
+        await host.is_told("began")
+        buddy.send_raw(f"<message to='{host.takes}' type='groupchat'><body>bad</body>{child}</message>")
+        buddy.say(host.takes, "good")
+        assert (await host.hears()).findtext(f"{CLIENT}body") == "good"
+        assert session.info().connects == 1
+
+
+@pytest.mark.parametrize("kind", ["client", "component"])
+@pytest.mark.parametrize("child", ["<x xmlns='a b'/>", "<xml:x/>", "<x xml:y='1'/>"])
+async def test_a_stranger_cannot_cut_a_session_off(accounts: Accounts, kind: str, child: str) -> None:
+    server, bob = accounts.server, await accounts("bob")
+    pbx = component(server) if kind == "component" else await accounts("pbx")
+    async with (
+        online(settings(server, pbx)) as session,
+        Buddy.online(server, bob.jid, bob.password) as buddy,
+    ):
+        buddy.send_raw(f"<message to='{session.info().jid}' type='chat'><body>odd</body>{child}</message>")
+        assert (await session.receive_message(bob.jid, 10)).body == "odd"
+        assert session.info().connects == 1
 
 
 async def test_a_burst_both_ways_keeps_its_order(accounts: Accounts) -> None:

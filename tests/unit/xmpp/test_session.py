@@ -1304,6 +1304,18 @@ async def _silence(_conversation: Conversation, _iq: ET.Element) -> None:
     """Answer nothing."""
 
 
+@BOTH
+@pytest.mark.parametrize(
+    "child", ["<x xmlns='a b'/>", "<x xmlns='http://www.w3.org/XML/1998/namespace'/>", "<xml:x xml:y='1'/>"]
+)
+async def test_a_stranger_cannot_end_the_stream_by_an_odd_name(server: FakeServer, child: str) -> None:
+    async with online(server) as session:
+        to = f"to='{session.info().jid}' from='{BOB}/pc' type='chat'"
+        server.conversation.send(f"<message {to}>{child}<body>1</body>{child}</message>")
+        assert (await session.receive_message(BOB, 5)).body == "1"
+        assert session.info().connects == 1
+
+
 async def test_a_client_s_login_has_no_stanzas_of_a_whole_domain() -> None:
     session = ClientSession("main", settings(None))
     with pytest.raises(ConfigError, match="account main is no component"):
