@@ -97,7 +97,8 @@ def check(config: Path, online: bool) -> None:
     """Say whether the configuration is right.
 
     With --online also whether every account can log in, whether the manager user has the rights that we need in
-    Asterisk, whether Asterisk knows the phones and clients find them, and whether the phone book can be read.
+    Asterisk, whether Asterisk knows the phones and conferences and clients find the phones, and whether the phone book
+    can be read.
     """
     settings = load(config)
     from agi_xmpp.features.script import script_routes
@@ -132,6 +133,15 @@ def check(config: Path, online: bool) -> None:
         from agi_xmpp.features.contacts.finder import Finder
 
         Finder.check(settings)
+    if settings.conference is not None:
+        from agi_xmpp.features.conference.gateway import Gateway
+
+        Gateway.check(settings.conference, settings.account[settings.conference.account])
+        if settings.conference.sip.sources:
+            try:
+                settings.conference.sip.secret()
+            except ConfigError as error:
+                raise ConfigError(f"{config}: conference.sip: {error}") from None
     accounts = ", ".join(settings.account) or "none"
     listen = ", ".join(settings.agi.listen)
     people = len(settings.phone.user) if settings.phone is not None else 0
@@ -160,7 +170,7 @@ def check(config: Path, online: bool) -> None:
         results = await asyncio.gather(*accounts)
         well = dict(zip(settings.account, results, strict=True))
         if settings.ami is not None:
-            results.append(await check_asterisk(settings.ami, settings.phone, click.echo))
+            results.append(await check_asterisk(settings.ami, settings.phone, settings.conference, click.echo))
         if settings.phone is not None:  # not beside the logins: a component has one connection only
             if well[settings.phone.account]:
                 results.append(await check_phone_service(settings, click.echo))
@@ -519,6 +529,8 @@ def _print_status(answer: dict[str, Any]) -> None:
         _print_ami(answer["ami"], now)
     if answer.get("phone"):
         _print_phone(answer["phone"], now)
+    if answer.get("conference"):
+        _print_conference(answer["conference"])
 
 
 def _print_ami(ami: dict[str, Any], now: float) -> None:
@@ -543,6 +555,18 @@ def _print_phone(phone: dict[str, Any], now: float) -> None:
             f" for {_span(now - call['since'])}{held} ({call['id']})"
         )
     for problem in phone["problems"]:
+        click.echo(f"  {problem}")
+
+
+def _print_conference(conference: dict[str, Any]) -> None:
+    rooms = conference["rooms"]
+    click.echo(f"conferences: served by account {conference['account']}; rooms: {len(rooms)}")
+    for room in rooms:
+        click.echo(
+            f"  {room['room']} ({room['title']}): {room['people']} in chat, {room['phones']} on phones;"
+            f" texts: {room['texts']}"
+        )
+    for problem in conference["problems"]:
         click.echo(f"  {problem}")
 
 

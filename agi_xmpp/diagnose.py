@@ -17,11 +17,13 @@ from typing import Any
 
 from agi_xmpp.ami import privileges
 from agi_xmpp.ami.connection import connect
-from agi_xmpp.config import AccountSettings, AmiSettings, PhoneSettings, Settings
+from agi_xmpp.config import AccountSettings, AmiSettings, ConferenceSettings, PhoneSettings, Settings
 from agi_xmpp.control import NoPermission, NoService, ask
 from agi_xmpp.errors import AgiXmppError, AmiError, XmppError
 from agi_xmpp.features import notice
+from agi_xmpp.features.conference.check import check_conferences
 from agi_xmpp.features.phone.check import check_exchange, check_phones
+from agi_xmpp.sip.agent import SipAgent
 from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Service, Show
@@ -78,12 +80,17 @@ async def check_account(name: str, settings: AccountSettings, say: Callable[[str
     return True
 
 
-async def check_asterisk(settings: AmiSettings, phone: PhoneSettings | None, say: Callable[[str], None]) -> bool:
-    """Log in to Asterisk and say which rights are missing, and which phones are unknown there. True if all is well.
+async def check_asterisk(
+    settings: AmiSettings,
+    phone: PhoneSettings | None,
+    conference: ConferenceSettings | None,
+    say: Callable[[str], None],
+) -> bool:
+    """Log in to Asterisk and say which rights are missing, and what is unknown there. True if all is well.
 
     Args:
         settings: ``[ami]``.
-        phone: ``[phone]``, which says what the rights are needed for.
+        phone, conference: ``[phone]`` and ``[conference]``, which say what is needed.
         say: gets each line.
     """
     classes = [name for name in privileges.WRITE if name != "agent" or (phone is not None and phone.pause_queues)]
@@ -98,12 +105,14 @@ async def check_asterisk(settings: AmiSettings, phone: PhoneSettings | None, say
         say('ami: when that is done: asterisk -rx "manager reload"')
         return False
     say(f"ami: logged in to {settings.host}:{settings.port} as {settings.username}; it has the rights that we need")
-    if phone is None:
-        return True
     try:
         connection = await connect(settings, lambda _event: None)
         try:
-            return await check_exchange(phone, connection, say)
+            well = phone is None or await check_exchange(phone, connection, say)
+            if conference is not None:
+                agent = SipAgent(conference.sip)
+                well = await check_conferences(conference, connection, agent.options, say) and well
+            return well
         finally:
             await connection.log_off()
     except AmiError as error:

@@ -1,0 +1,86 @@
+"""Whether Asterisk has what conferences in chat need: for `agi-xmpp check --online`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from agi_xmpp.ami.model import Message
+from agi_xmpp.config import ConferenceSettings
+from agi_xmpp.errors import AmiRefused, SipError
+
+#: Rooms that are named at the most: with a wrong context, all are wrong in the same way.
+NAMED = 10
+
+
+class Manager(Protocol):
+    """What is needed of `agi_xmpp.ami.model.Ami`."""
+
+    async def action(self, name: str, headers: Mapping[str, str] | None = None) -> Message:
+        """See `Ami.action`."""
+
+    async def items(self, name: str, headers: Mapping[str, str] | None = None) -> Sequence[Message]:
+        """See `Ami.items`."""
+
+
+async def check_conferences(
+    settings: ConferenceSettings, ami: Manager, options: Callable[[str], Awaitable[None]], say: Callable[[str], None]
+) -> bool:
+    """Ask Asterisk for ConfBridge, for the dialplan of the conferences, and for our SIP endpoint. True if all is well.
+
+    Args:
+        settings: ``[conference]``.
+        ami: logged in, with all rights.
+        options: asks Asterisk by SIP whether we could call a number; "" asks for the endpoint alone.
+        say: gets each line.
+
+    Raises:
+        AmiNotConnected, AmiUnknown: the connection broke.
+    """
+    problems = []
+    try:
+        await ami.items("ConfbridgeListRooms")
+    except AmiRefused as error:
+        problems.append(f"Asterisk does not list conferences: {error}; is app_confbridge loaded?")
+    problems += await _dialplan(settings, ami)
+    numbers = [room.number or name for name, room in settings.room.items()]
+    try:
+        await options(numbers[0] if numbers and not problems else "")
+    except SipError as error:
+        problems.append(f"texts cannot reach the phones (conference.sip): {error}")
+    for problem in problems:
+        say(f"conferences: FAILED: {problem}")
+    if not problems:
+        say(f"conferences: Asterisk has the context {settings.context}, and takes texts from {settings.sip.endpoint}")
+    return not problems
+
+
+async def _dialplan(settings: ConferenceSettings, ami: Manager) -> list[str]:
+    """Return what the dialplan lacks."""
+    context, invited = settings.context, settings.invite_context
+    if not await _exists(ami, context):
+        return [f'Asterisk has no context {context} (conference.context): asterisk -rx "dialplan show" lists them']
+    missing = [
+        f"context {context} has no extension {room.number or name} (conference.room.{name})"
+        for name, room in settings.room.items()
+        if not await _exists(ami, f"{context},{room.number or name}")
+    ]
+    problems = missing[:NAMED]
+    if len(missing) > NAMED:
+        problems.append(f"and {len(missing) - NAMED} more rooms whose number Asterisk does not know")
+    if not await _exists(ami, f"{invited},s"):
+        problems.append(
+            f"Asterisk has no extension s in the context {invited} (conference.invite_context), where phones go that"
+            " take an invitation"
+        )
+    return problems
+
+
+async def _exists(ami: Manager, place: str) -> bool:
+    """Tell whether a context, or an extension in one, is there; True if this Asterisk cannot say."""
+    arguments = f"{place},1" if "," in place else place
+    try:
+        answer = await ami.action("Getvar", {"Variable": f"DIALPLAN_EXISTS({arguments})"})
+    except AmiRefused:
+        return True
+    return answer.get("Value", "") != "0"
