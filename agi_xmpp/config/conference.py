@@ -12,7 +12,7 @@ from agi_xmpp.config.dialplan import Context, DialPattern, Extension, why_not_di
 from agi_xmpp.config.secrets import OptionalPassword
 
 #: Keys of a room that another service decides about, if the room is there.
-_OF_OUR_ROOMS = ("description", "members_only", "moderated", "subject", "public", "owners", "admins", "members")
+_OF_OUR_ROOMS = ("description", "members_only", "moderated", "subject", "owners", "admins", "members")
 
 
 class SipSettings(OptionalPassword):

@@ -134,8 +134,6 @@ class Settings(Section):
         if conference.phones:
             domains.add(self._find_component("conference.phones", conference.phones).jid_domain)
         self._check_conference_rooms(conference, rooms, domains)
-        if conference.archive_days and not self.state.directory:
-            raise ValueError("conference.archive_days: without state.directory nothing can be kept: set it to 0")
         return self
 
     def _check_conference_rooms(

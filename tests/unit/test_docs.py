@@ -16,6 +16,8 @@ from agi_xmpp.config import (
     AgiSettings,
     AmiSettings,
     BookSettings,
+    ConferenceRoomSettings,
+    ConferenceSettings,
     ContactsSettings,
     ControlSettings,
     LogSettings,
@@ -23,6 +25,7 @@ from agi_xmpp.config import (
     PhoneUser,
     RecordSettings,
     RoomSettings,
+    SipSettings,
     StateSettings,
     VoicemailSettings,
     parse,
@@ -36,7 +39,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PHONE = (ROOT / "docs/phone.md").read_text(encoding="utf-8")
 ADMIN = "".join(
     (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
-    for name in ("admin", "component", "contacts", "phone", "voicemail")
+    for name in ("admin", "component", "conference", "contacts", "phone", "voicemail")
 )
 DIALPLAN = (ROOT / "docs/dialplan.md").read_text(encoding="utf-8")
 
@@ -50,6 +53,10 @@ TOML = [
 ]
 
 
+def component(name: str) -> dict[str, str]:
+    return {"type": "component", "jid": f"{name}.example.org", "password": "y"}
+
+
 @pytest.mark.parametrize("block", TOML)
 def test_configuration_samples_are_right(block):
     data = tomllib.loads(block)
@@ -58,8 +65,11 @@ def test_configuration_samples_are_right(block):
         return
     if "phone" in data:  # a sample may show a part of it alone
         data["phone"] = {"account": "phone", "context": "internal", **data["phone"]}
+    if "conference" in data:
+        data["conference"] = {"account": "conference", "context": "conferences", **data["conference"]}
+    if "phone" in data or "conference" in data:
         data.setdefault("ami", {"username": "x", "password": "y"})
-        data.setdefault("account", {"phone": {"type": "component", "jid": "phone.example.org", "password": "y"}})
+        data.setdefault("account", {name: component(name) for name in ("phone", "conference")})
     parse(data, "sample")
 
 
@@ -98,6 +108,7 @@ def test_links_lead_somewhere(path):
 SECTIONS: list[type[BaseModel]] = [
     *(AccountSettings, AgiSettings, AmiSettings, BookSettings, ControlSettings, LogSettings, PhoneSettings, PhoneUser),
     *(ContactsSettings, RecordSettings, RoomSettings, StateSettings, VoicemailSettings),
+    *(ConferenceSettings, ConferenceRoomSettings, SipSettings),
 ]
 
 

@@ -197,7 +197,6 @@ def test_rooms_that_differ() -> None:
         ({"phones": "rooms"}, "conference.phones: phones need another component than the rooms"),
         ({"phones": "phones", **room(muc="g@Phone.example.org")}, "g@Phone.example.org is at a domain of our own"),
         ({"sections": {"ami": None}}, "[conference] needs [ami]"),
-        ({"sections": {"state": {"directory": ""}}}, "conference.archive_days: without state.directory"),
         (
             {"sections": {"phone": {"account": "rooms", "context": "internal"}}},
             "conference.account: conference.example.org has the phones ([phone])",
@@ -217,6 +216,7 @@ def test_what_is_wrong(keys: dict[str, Any], words: str) -> None:
 
 def test_what_is_right_beside_other_sections() -> None:
     phone = {"account": "phones", "context": "internal"}
-    settings = conference(phones="phones", sections={"phone": phone}, **room(muc=GARDEN, password="geheim", title="G"))
+    settings = conference(
+        phones="phones", sections={"phone": phone}, **room(muc=GARDEN, password="geheim", public=False)
+    )
     assert settings.room["balcony"].muc == GARDEN
-    assert conference(archive_days=0, sections={"state": {"directory": ""}}).archive_days == 0
