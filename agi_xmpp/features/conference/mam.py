@@ -88,8 +88,10 @@ class Mam:
         if not self._archive.enabled:
             raise Refused("no messages are kept here", "feature-not-implemented")
         if query is not None and asked == "set":
-            page = await self._archive.page(room, read_query(room, query))
-            return [*_results(room, stanza, query, page), stanzas.result(stanza, _fin(page))]
+            wanted = read_query(room, query)
+            page = await self._archive.page(room, wanted)
+            fin = _fin(page, backward=wanted.before is not None)
+            return [*_results(room, stanza, query, page), stanzas.result(stanza, fin)]
         if query is not None and asked == "get":
             return [stanzas.result(stanza, _form())]
         if stanzas.child(stanza, MAM, "metadata") is not None and asked == "get":
@@ -234,7 +236,12 @@ def _as_forwarded(archived: Archived) -> Element:
     return message
 
 
-def _fin(page: Page) -> Element:
+def _fin(page: Page, *, backward: bool) -> Element:
+    """Return what tells that the page is over, and how to go on.
+
+    The number of messages before it (optional in XEP-0059 and XEP-0313) is left out of the way backward: slixmpp takes
+    the last page for the end then, and reads no further.
+    """
     fin = Element(f"{{{MAM}}}fin")
     if page.complete:
         fin.set("complete", "true")
@@ -242,7 +249,8 @@ def _fin(page: Page) -> Element:
         fin.set("stable", "false")
     rsm = add(fin, RSM, "set")
     if page.messages:
-        add(rsm, RSM, "first", page.messages[0].id, index=str(page.first_index))
+        index = None if backward else str(page.first_index)
+        add(rsm, RSM, "first", page.messages[0].id, index=index)
         add(rsm, RSM, "last", page.messages[-1].id)
     add(rsm, RSM, "count", str(page.count))
     return fin

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser
 from agi_xmpp.database import Layout, open_file
 from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference.model import Archived
-from agi_xmpp.xmpp.element import CLIENT
+from agi_xmpp.features.conference.stanzas import CLIENT
 
 #: "AGIM" in ASCII, and the versions of the file; see `database.Layout`. ``row`` is the order of the messages: several
 #: may have one ``stamp`` (milliseconds since 1970).

@@ -149,6 +149,13 @@ async def test_limited_results_say_so(full):
     assert same(fin[0], fromstring(f"<fin xmlns='urn:xmpp:mam:2'>{expected}</fin>"))
 
 
+async def test_on_the_way_back_pages_have_no_number(full):
+    """slixmpp would stop after the first one."""
+    *_results, fin = await full.ask(query(rest=page("<max>2</max><before/>")))
+    expected = page("<first>id3</first><last>id4</last><count>5</count>")
+    assert same(fin[0], fromstring(f"<fin xmlns='urn:xmpp:mam:2'>{expected}</fin>"))
+
+
 async def test_no_real_address_and_no_forged_one_is_told(house):
     message = said(0)
     message.stanza.set("to", "somebody@example.org/x")
