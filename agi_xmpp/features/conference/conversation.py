@@ -25,9 +25,6 @@ MAX_MESSAGE = 65_536
 #: Characters of a subject at the most.
 MAX_SUBJECT = 2000
 
-#: What a phone is called whose own name is empty, in a text that cannot be put down to one of those in the room.
-_UNKNOWN = "phone"
-
 _STANZA_ID = f"{{{stanzas.STANZA_ID}}}stanza-id"
 _DELAY = f"{{{stanzas.DELAY}}}delay"
 _DO_NOT_KEEP = (f"{{{stanzas.HINTS}}}no-store", f"{{{stanzas.HINTS}}}no-permanent-store")
@@ -197,7 +194,7 @@ class Conversation:
         message = stanzas.message(self._state.at(nick), None, "groupchat", self._state.outside.new_id())
         if phone is None:
             name = wording.for_chat(nicks.of_speaker(display))[: nicks.MAX_NICK]
-            text = f"<{name or _UNKNOWN}> {text}"
+            text = f"<{name or nicks.UNKNOWN}> {text}"
         stanzas.add(message, stanzas.CLIENT, "body", text)
         self._publish(message, nick, self._occupant_id(phone))
 

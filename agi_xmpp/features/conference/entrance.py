@@ -27,10 +27,11 @@ GONE = NOT_THERE | {"item-not-found", "service-unavailable"}
 
 
 class Refusal(NamedTuple):
-    """Why somebody is not let in: a condition (RFC 6120 section 8.3.3), and one sentence."""
+    """Why somebody is not let in: a condition (RFC 6120 section 8.3.3), one sentence, and the type if it is not usual."""
 
     condition: str
     text: str
+    type: str | None = None
 
 
 class Entrance:
@@ -169,7 +170,7 @@ class Entrance:
             return Refusal("resource-constraint", f"You are in this room with {MAX_SESSIONS} clients already.")
         steward = affiliation in (Affiliation.OWNER, Affiliation.ADMIN)
         if holder is None and len(occupants.chat) >= config.max_occupants and not steward:
-            return Refusal("service-unavailable", "This room is full.")
+            return Refusal("service-unavailable", "This room is full.", "wait")
         return None
 
     def _tell_of_others(self, occupant: Occupant, full: Jid) -> None:

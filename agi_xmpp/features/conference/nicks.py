@@ -15,6 +15,9 @@ from agi_xmpp.xmpp.model import Jid
 #: Characters of a nick at the most: what a list of occupants can show.
 MAX_NICK = 64
 
+#: What a phone is called that has no name at all.
+UNKNOWN = "phone"
+
 #: What a caller's name loses: SIP quotes names with some of these, and "/" and "@" would look like an address.
 _UNWANTED = re.compile(r'["<>/@\\]')
 _BLANKS = re.compile(r"\s+")
@@ -53,19 +56,22 @@ def of_chat(room: Jid, nick: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def caller_name(participant: Participant) -> str:
-    """Return what a phone gives as its name: the caller's name, else the number, else the phone's own; "" if none."""
+    """Return who calls: the caller's name, else the number, else what the phone is called; "" if nobody knows."""
     return next(_names(participant), "")
 
 
 def of_caller(room: Jid, participant: Participant) -> str:
-    """Return a phone's nick, before it is made unique: the first of its names that can be one."""
+    """Return a phone's nick, before it is made unique: the first of its names that can be one.
+
+    Who withholds name and number has none, and is not given away by the phone's.
+    """
     prepared = (_prepared(room, name[:MAX_NICK].strip()) for name in _names(participant))
-    return next((nick for nick in prepared if nick is not None), "phone")
+    return next((nick for nick in prepared if nick is not None), UNKNOWN)
 
 
 def _names(participant: Participant) -> Iterator[str]:
-    names = (participant.name, participant.number, participant.device.rpartition("/")[2])
-    return filter(None, map(of_speaker, names))
+    device = "" if participant.withheld else participant.device.rpartition("/")[2]
+    return filter(None, map(of_speaker, (participant.name, participant.number, device)))
 
 
 def unique(nick: str, is_taken: Callable[[str], bool]) -> str:

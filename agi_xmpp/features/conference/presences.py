@@ -167,7 +167,7 @@ class Presences:
             return None
         if isinstance(holder, Occupant):
             return next(reversed(holder.sessions), holder.jid)
-        return self._state.phone_jid(holder.participant)
+        return None if holder.participant.withheld else self._state.phone_jid(holder.participant)
 
     @staticmethod
     def _codes(occupant: Occupant, holder: Holder, why: Why) -> tuple[int, ...]:

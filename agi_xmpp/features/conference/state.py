@@ -75,16 +75,18 @@ class RoomState:
         """Return who somebody is, without saying it: the same whatever their nick (XEP-0421)."""
         if isinstance(holder, Occupant):
             return self.id_of(holder.jid)
-        return self._digest(f"phone {holder.participant.device}")
+        phone = holder.participant
+        # Who withholds their number must not be known again by this, either.
+        return self._digest(f"call {phone.uniqueid}" if phone.withheld else f"phone {phone.device}")
 
     def id_of(self, jid: Jid) -> str:
         """Return the occupant id of somebody in chat."""
         return self._digest(f"chat {jid.bare}")
 
-    def refuse(self, stanza: Element, condition: str, text: str) -> None:
-        """Answer a stanza with an error; not if it is one itself."""
+    def refuse(self, stanza: Element, condition: str, text: str, type: str | None = None) -> None:  # noqa: A002
+        """Answer a stanza with an error (see `stanzas.error`); not if it is one itself."""
         if not stanzas.is_error(stanza):
-            self.outside.send(stanzas.error(stanza, condition, text, by=self.address))
+            self.outside.send(stanzas.error(stanza, condition, text, type=type, by=self.address))
 
     def _digest(self, who: str) -> str:
         return hmac.new(self.key, f"{self.address}\0{who}".encode(), hashlib.sha256).hexdigest()[:40]
