@@ -1,9 +1,11 @@
 """Invitations: Asterisk calls a phone, and puts it into a conference when it is picked up.
 
-What becomes of one is told by events that have our ``ChannelId`` as their ``Uniqueid`` (measured on Asterisk 22.10):
-OriginateResponse ``Success`` if the phone was picked up; else Hangup with the cause, before OriginateResponse
-``Failure`` or after it; and only the latter for a phone that is not registered, for it has no channel. The manager user
-needs the class ``originate`` in its line ``write =``, and ``call`` in ``read =``.
+What becomes of one is told by events that have our ``ChannelId`` as their ``Uniqueid`` (measured on Asterisk 22.10).
+Who picks up the phone makes OriginateResponse ``Success``. Otherwise Hangup and OriginateResponse ``Failure`` come, in
+either order. A phone's Hangup has the cause, and its ``Reason`` is 0; with a Local channel it is the other way round.
+A phone that is not registered has no channel, so no Hangup.
+
+The manager user needs the class ``originate`` in its line ``write =``, and ``call`` in ``read =``.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ _SCHEMES = ("sip", "sips", "xmpp")
 
 #: Q.850 causes (causes.h): user busy and call rejected; no user responding and no answer.
 _REFUSED, _NO_ANSWER = (17, 21), (18, 19)
+
+#: ``Reason`` of OriginateResponse (frame.h, ``enum ast_control_frame_type``): what the channel did last, as a cause.
+_REASONS = {"3": (19, "No answer"), "5": (17, "User busy"), "8": (34, "Circuit/channel congestion")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +101,15 @@ class _Call:
 
     Attributes:
         outcome: what became of it; None if nobody will ever say.
-        channel: its name; "" before there is one.
+        has_channel: there is one, so a Hangup will come.
+        ended: what Hangup said.
+        failed: OriginateResponse said that nobody has picked it up.
     """
 
     outcome: asyncio.Future[Outcome | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    channel: str = ""
+    has_channel: bool = False
+    ended: Message | None = None
+    failed: Message | None = None
 
     def settle(self, outcome: Outcome | None) -> None:
         """Say what became of it; the first word counts."""
@@ -172,14 +181,17 @@ class Inviter:
             return
         match message.get("Event"):
             case "Newchannel":
-                call.channel = message["Channel"]
+                call.has_channel = True
             case "Hangup":
-                call.settle(_outcome(message))
+                call.ended = message
             case "OriginateResponse" if message.get("Response") == "Success":
                 call.settle(Joined(message["Channel"]))
-            case "OriginateResponse" if not call.channel:
-                # With a channel, its Hangup follows, and says more: busy is 0 here, as everything is.
-                call.settle(Unreachable("not registered, or unknown"))
+            case "OriginateResponse":
+                call.failed = message
+        if call.failed is not None and not call.has_channel:
+            call.settle(Unreachable("not registered, or unknown"))
+        elif call.failed is not None and call.ended is not None:
+            call.settle(_outcome(call.ended, call.failed))
 
     def lost(self) -> None:
         """The connection is gone: nobody will say what became of those that are under way."""
@@ -187,12 +199,14 @@ class Inviter:
             call.settle(None)
 
 
-def _outcome(hangup: Message) -> Outcome:
-    """Return what the Hangup of a call says that nobody has taken."""
+def _outcome(hangup: Message, response: Message) -> Outcome:
+    """Return what the end of a call means that nobody has taken."""
     cause = int(hangup["Cause"]) if hangup.get("Cause", "").isdecimal() else 0
+    reason, code = hangup.get("Cause-txt") or "Unknown", hangup.get("TechCause", "")
+    if not cause:
+        cause, reason = _REASONS.get(response.get("Reason", ""), (cause, reason))
     if cause in _NO_ANSWER:
         return NoAnswer()
-    reason, code = hangup.get("Cause-txt") or "Unknown", hangup.get("TechCause", "")
     if re.fullmatch(r"[1-6][0-9][0-9]", code):
         reason += f" (SIP {code})"
     return Refused(reason, cause) if cause in _REFUSED else Unreachable(reason)

@@ -20,11 +20,14 @@ log = logging.getLogger("agi_xmpp.conference")
 WATCHDOG = 60.0
 RESYNC_RETRY = 5.0
 
+#: Seconds without a connection after which nobody counts as in any more.
+LOST_AFTER = 30.0
+
 
 class Roster:
     """Listens to the manager connection (`AmiListener`). Who withholds name and number is told of without them.
 
-    While the connection is gone everybody stays where they were; the next one tells of the differences only.
+    While the connection is gone everybody stays where they were, for a while; the next tells of the differences.
 
     Args:
         ami: the manager connection.
@@ -32,6 +35,7 @@ class Roster:
         changed: is told what is different, in order; it must neither block nor raise.
         pause: seconds, see `WATCHDOG`.
         retry: seconds, see `RESYNC_RETRY`.
+        lost_after: seconds, see `LOST_AFTER`.
     """
 
     def __init__(
@@ -42,15 +46,18 @@ class Roster:
         *,
         pause: float = WATCHDOG,
         retry: float = RESYNC_RETRY,
+        lost_after: float = LOST_AFTER,
     ) -> None:
         self._ami = ami
         self._conferences = conferences
         self._changed = changed
         self._pause = pause
         self._retry = retry
+        self._lost_after = lost_after
         self._background = Background(log, "conference: who is in")
         self._resync: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._losing: asyncio.Task[None] | None = None
         self._questions: deque[Participant] = deque()
         self._complaint = ""
 
@@ -69,15 +76,16 @@ class Roster:
         self._take(self._conferences.event(event))
 
     def ami_disconnected(self) -> None:
-        """Everybody stays where they are until the next connection tells."""
+        """Everybody stays where they are until the next connection tells, or does not come."""
         self._stop_tasks()
         self._conferences.lost()
+        self._losing = self._background.spawn(self._lose_sight())
 
     def _stop_tasks(self) -> None:
-        for task in (self._resync, self._asking):
+        for task in (self._resync, self._asking, self._losing):
             if task is not None:
                 task.cancel()
-        self._resync = self._asking = None
+        self._resync = self._asking = self._losing = None
         self._questions.clear()
 
     def _take(self, changes: Sequence[Change]) -> None:
@@ -128,6 +136,12 @@ class Roster:
         finally:
             if self._asking is asyncio.current_task():
                 self._asking = None
+
+    async def _lose_sight(self) -> None:
+        await asyncio.sleep(self._lost_after)
+        log.warning("no connection to Asterisk for %g s: nobody counts as in its conferences", self._lost_after)
+        self._conferences.begin_resync()
+        self._take(self._conferences.resync([]))
 
     def _complain(self, reason: str) -> None:
         """Log what is wrong once, and that it is over."""

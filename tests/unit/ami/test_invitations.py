@@ -105,20 +105,39 @@ async def test_a_header_of_sip_is_not_for_other_channels():
     assert ami.actions[0][2] == {"ROOM": "6000"}
 
 
+@pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize(
-    ("headers", "outcome"),
+    ("headers", "reason", "outcome"),
     [
-        ({"Cause": "21", "Cause-txt": "Call Rejected", "TechCause": "603"}, Refused("Call Rejected (SIP 603)", 21)),
-        ({"Cause": "18", "Cause-txt": "No user responding"}, NoAnswer()),
-        ({"Cause": "1", "Cause-txt": "Unallocated", "TechCause": "404"}, Unreachable("Unallocated (SIP 404)")),
-        ({"Cause": "17", "Cause-txt": "User busy", "TechCause": "ab\ncd"}, Refused("User busy", 17)),
-        ({"Cause": "17", "Cause-txt": "User busy", "TechCause": ""}, Refused("User busy", 17)),
-        ({"Cause": "?"}, Unreachable("Unknown")),
-        ({}, Unreachable("Unknown")),
+        (
+            {"Cause": "21", "Cause-txt": "Call Rejected", "TechCause": "603"},
+            "0",
+            Refused("Call Rejected (SIP 603)", 21),
+        ),
+        ({"Cause": "18", "Cause-txt": "No user responding"}, "0", NoAnswer()),
+        ({"Cause": "1", "Cause-txt": "Unallocated", "TechCause": "404"}, "0", Unreachable("Unallocated (SIP 404)")),
+        ({"Cause": "17", "Cause-txt": "User busy", "TechCause": "ab\ncd"}, "0", Refused("User busy", 17)),
+        # Local channels.
+        ({"Cause": "0", "Cause-txt": "Unknown"}, "5", Refused("User busy", 17)),
+        ({"Cause": "19", "Cause-txt": "User alerting, no answer"}, "3", NoAnswer()),
+        ({"Cause": "0", "Cause-txt": "Unknown"}, "8", Unreachable("Circuit/channel congestion")),
+        ({"Cause": "0", "Cause-txt": "Unknown"}, "0", Unreachable("Unknown")),
+        ({"Cause": "?"}, "?", Unreachable("Unknown")),
+        ({}, "", Unreachable("Unknown")),
     ],
 )
-async def test_causes(headers, outcome):
-    found, _ = await invited(lambda uid: [{"Event": "Hangup", "Uniqueid": uid, **headers}])
+async def test_causes(headers, reason, outcome, backwards):
+    def happens(uid: str) -> Sequence[Message]:
+        ends: list[Message] = [
+            {"Event": "Hangup", "Uniqueid": uid, **headers},
+            {"Event": "OriginateResponse", "Uniqueid": uid, "Response": "Failure", "Reason": reason},
+        ]
+        return [
+            {"Event": "Newchannel", "Uniqueid": uid, "Channel": "PJSIP/102-1"},
+            *(ends[::-1] if backwards else ends),
+        ]
+
+    found, _ = await invited(happens)
     assert found == outcome
 
 
@@ -175,6 +194,8 @@ async def test_two_at_once_and_events_of_others():
     inviter.event({"Event": "FullyBooted"})
     inviter.event(response | {"Uniqueid": ids[1]})
     inviter.event({"Event": "Hangup", "Uniqueid": ids[0], "Cause": "17", "Cause-txt": "User busy"})
+    inviter.event({"Event": "Newchannel", "Uniqueid": ids[0], "Channel": "PJSIP/101-1"})
+    inviter.event({"Event": "OriginateResponse", "Response": "Failure", "Uniqueid": ids[0]})
     inviter.event(response | {"Uniqueid": ids[0]})  # too late
     assert await second == Joined("PJSIP/102-1")
     assert await first == Refused("User busy", 17)

@@ -169,6 +169,29 @@ async def test_the_watchdog_finds_what_no_event_told(office: Office) -> None:
     await roster.stop()
 
 
+async def test_an_asterisk_that_does_not_come_back(office: Office) -> None:
+    roster = Roster(office.ami, office.conferences, office._take, pause=3600, retry=3600, lost_after=0)
+    office.members = [item("101")]
+    roster.ami_connected()
+    await office.tells("joined Alice")
+    roster.ami_disconnected()
+    await office.tells("left PJSIP/101-1")
+    roster.ami_connected()
+    await office.tells("joined Alice")
+    await roster.stop()
+
+
+async def test_a_connection_that_tries_again_and_again_does_not_hold_anybody(office: Office) -> None:
+    roster = Roster(office.ami, office.conferences, office._take, pause=3600, retry=3600, lost_after=0)
+    office.members = [item("101")]
+    roster.ami_connected()
+    await office.tells("joined Alice")
+    roster.ami_disconnected()
+    roster.ami_disconnected()
+    await office.tells("left PJSIP/101-1")
+    await roster.stop()
+
+
 async def test_nothing_goes_on_after_the_end(office: Office) -> None:
     office.members = [item("101")]
     office.roster.ami_connected()
