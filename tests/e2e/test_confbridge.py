@@ -17,6 +17,7 @@ from agi_xmpp.ami.model import Message
 from agi_xmpp.config import AmiSettings
 from agi_xmpp.errors import AmiRefused, AmiUnknown
 from agi_xmpp.features.conference.roster import Roster
+from tests.testbed.conference import ConferenceExchange, Softphones
 from tests.testbed.conference_scenes import INVITED, SCENARIOS
 from tests.testbed.conference_scenes import Conferences as ConferencesExchange
 from tests.testbed.phone import Phone
@@ -216,6 +217,41 @@ async def test_a_second_conference_that_ends_while_they_are_listed(phones: Phone
     await join(phones, bridge, "101")
     with pytest.raises(AmiRefused, match=r"No Conference by that name found\."):
         await bridge.ami.items("ConfbridgeList", {"Conference": "ended"})
+
+
+# Texts to one phone
+
+
+async def test_a_text_to_one_phone_alone(conference_exchange: ConferenceExchange, softphones: Softphones) -> None:
+    """With the rights that the documents ask for, and no others."""
+    alice, bob = await softphones("101", "102")
+    await conference_exchange.enters(alice, "6000")
+    call, channel = await conference_exchange.enters(bob, "6000")
+    settings = AmiSettings.model_validate(
+        {
+            "username": conference_exchange.manager_user,
+            "password": conference_exchange.manager_secret,
+            "port": conference_exchange.ami_port,
+        }
+    )
+    ami = AmiClient(settings, Listeners())
+    await ami.start()
+    try:
+        await ami.ready(15.0)
+        odd = '[private] <Romeo> ${EXTEN} $[1+1] "quoted" \\backslash, ü ✓ 😀; Action: Logoff'
+        words = " ".join(f"word{number}" for number in range(400))
+        await confbridge.send_text(ami, channel, f"{odd}\n\nsecond line\r\nAction: Logoff\n{words}\n{'x' * 2000}")
+        assert (await bob.hears()).body == odd
+        assert (await bob.hears()).body == "second line"
+        assert (await bob.hears()).body == "Action: Logoff"
+        parts = confbridge.split(words)
+        assert len(parts) > 2
+        for part in (*parts, *confbridge.split("x" * 2000)):
+            assert (await bob.hears()).body == part
+        assert alice.texts == []
+        await call.hang_up()
+    finally:
+        await ami.stop()
 
 
 # The connection
