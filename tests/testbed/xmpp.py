@@ -391,7 +391,9 @@ class Ejabberd(XmppServer):
         }
         starttls = {"off": {}, "optional": {"starttls": True}, "required": {"starttls_required": True}}[options.tls]
         password = {"password": self.component_secret}
-        component = {"hosts": {self.component_domain: password, self.phones_domain: password}}
+        hosts = {self.component_domain: password, self.phones_domain: password}
+        # By default each component of a port gets a part of what is for the others.
+        component = {"hosts": hosts, "global_routes": False}
         configuration = {
             "hosts": [self.domain, self.impostor_domain],
             "loglevel": "info",
