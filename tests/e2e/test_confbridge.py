@@ -44,14 +44,13 @@ class Bridge:
         told: what was told of, in words.
     """
 
-    def __init__(self, exchange: Exchange, port: int = 0) -> None:
+    def __init__(self, exchange: Exchange | ConferenceExchange, port: int = 0) -> None:
+        if isinstance(exchange, ConferenceExchange):
+            username, password = exchange.manager_user, exchange.manager_secret
+        else:
+            username, password = exchange.phone_user, exchange.phone_secret
         settings = AmiSettings.model_validate(
-            {
-                "username": exchange.phone_user,
-                "password": exchange.phone_secret,
-                "port": port or exchange.ami_port,
-                "retry_max": 1,
-            }
+            {"username": username, "password": password, "port": port or exchange.ami_port, "retry_max": 1}
         )
         listeners = Listeners()
         self.ami = AmiClient(settings, listeners)
@@ -227,20 +226,12 @@ async def test_a_text_to_one_phone_alone(conference_exchange: ConferenceExchange
     alice, bob = await softphones("101", "102")
     await conference_exchange.enters(alice, "6000")
     call, channel = await conference_exchange.enters(bob, "6000")
-    settings = AmiSettings.model_validate(
-        {
-            "username": conference_exchange.manager_user,
-            "password": conference_exchange.manager_secret,
-            "port": conference_exchange.ami_port,
-        }
-    )
-    ami = AmiClient(settings, Listeners())
-    await ami.start()
-    try:
-        await ami.ready(15.0)
+    async with Bridge(conference_exchange) as bridge:
         odd = '[private] <Romeo> ${EXTEN} $[1+1] "quoted" \\backslash, ü ✓ 😀; Action: Logoff'
         words = " ".join(f"word{number}" for number in range(400))
-        await confbridge.send_text(ami, channel, f"{odd}\n\nsecond line\r\nAction: Logoff\n{words}\n{'x' * 2000}")
+        await confbridge.send_text(
+            bridge.ami, channel, f"{odd}\n\nsecond line\r\nAction: Logoff\n{words}\n{'x' * 2000}"
+        )
         assert (await bob.hears()).body == odd
         assert (await bob.hears()).body == "second line"
         assert (await bob.hears()).body == "Action: Logoff"
@@ -250,8 +241,22 @@ async def test_a_text_to_one_phone_alone(conference_exchange: ConferenceExchange
             assert (await bob.hears()).body == part
         assert alice.texts == []
         await call.hang_up()
-    finally:
-        await ami.stop()
+
+
+async def test_a_private_text_through_a_local_channel(
+    conference_exchange: ConferenceExchange, softphones: Softphones
+) -> None:
+    alice, bob = await softphones("101", "102")
+    await conference_exchange.enters(alice, "6000")
+    async with Bridge(conference_exchange) as bridge:
+        inviting = asyncio.create_task(bridge.inviter.invite("Local/102@internal/n", Place(INVITED, "6000", "Staff")))
+        await (await bob.rings()).answer()
+        outcome = await inviting
+        assert isinstance(outcome, Joined)
+        await bridge.until(lambda: outcome.channel in [phone.channel for phone in bridge.conferences.of("6000")])
+        await confbridge.send_text(bridge.ami, outcome.channel, "for you alone")
+        assert (await bob.hears()).body == "for you alone"
+        assert alice.texts == []
 
 
 # The connection
