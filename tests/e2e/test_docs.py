@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.testbed.asterisk import Asterisk
+from tests.testbed.conference import ConferenceExchange
 from tests.testbed.telephony import Exchange
 
 ROOT = Path(__file__).parents[2]
@@ -26,13 +27,28 @@ def blocks(language: str, holding: str = "") -> list[object]:
     return found
 
 
-async def test_the_manager_user_of_the_documents_is_the_one_that_the_tests_use(exchange: Exchange) -> None:
+def manager_classes(document: str) -> dict[str, set[str]]:
+    """Return what the manager user of a document may read and write."""
+    samples = re.findall(r"^```ini\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), flags=re.M | re.S)
+    (sample,) = (sample for sample in samples if "read = " in sample)
+    return {name: set(line.split(",")) for name, line in re.findall(r"^(read|write) = (\S+)$", sample, flags=re.M)}
+
+
+async def granted(asterisk: Asterisk, user: str) -> dict[str, set[str]]:
+    shown = await asterisk.cli(f"manager show user {user}")
+    return {name: set(re.split(r"[,\s]+", line)) for name, line in re.findall(r"(read|write) perm: (.*)", shown)}
+
+
+async def test_the_manager_user_of_phones_is_the_one_that_the_tests_use(exchange: Exchange) -> None:
     """The rights in docs/phone.md are those with which every test of phones runs."""
-    (sample,) = (str(param.values[0]) for param in blocks("ini", "read = "))  # type: ignore[attr-defined]
-    wanted = dict(re.findall(r"^(read|write) = (\S+)$", sample, flags=re.M))
-    shown = await exchange.cli(f"manager show user {exchange.phone_user}")
-    granted = {name: set(re.split(r"[,\s]+", line)) for name, line in re.findall(r"(read|write) perm: (.*)", shown)}
-    assert {name: set(classes.split(",")) for name, classes in wanted.items()} == granted
+    assert manager_classes("docs/phone.md") == await granted(exchange, exchange.phone_user)
+
+
+async def test_the_manager_user_of_conferences_is_the_one_that_the_tests_use(
+    conference_exchange: ConferenceExchange,
+) -> None:
+    """The rights in docs/conference.md are those with which every test of conferences runs."""
+    assert manager_classes("docs/conference.md") == await granted(conference_exchange, conference_exchange.manager_user)
 
 
 @pytest.mark.parametrize("block", blocks("asterisk"))
