@@ -124,7 +124,7 @@ class MucService(Rooms):
             room.presence_came(stanza, sender, to.resource)
         elif stanza.tag == stanzas.MESSAGE:
             room.message_came(stanza, sender, to.resource)
-        elif to.resource or stanza.get("type") in ("result", "error"):
+        elif stanza.get("type") in ("result", "error") or (to.resource and _wants_answer(stanza)):
             room.iq_came(stanza, sender, to.resource)
         else:
             self._queries.answer(room, stanza, sender)
