@@ -21,7 +21,7 @@ WATCHDOG = 60.0
 RESYNC_RETRY = 5.0
 
 #: Seconds without a connection after which nobody counts as in any more.
-LOST_AFTER = 30.0
+LOST_AFTER = 20.0
 
 
 class Roster:
@@ -36,6 +36,9 @@ class Roster:
         pause: seconds, see `WATCHDOG`.
         retry: seconds, see `RESYNC_RETRY`.
         lost_after: seconds, see `LOST_AFTER`.
+
+    Attributes:
+        problem: why Asterisk's lists cannot be had, for `agi-xmpp status`; "" if they can.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Roster:
         self._asking: asyncio.Task[None] | None = None
         self._losing: asyncio.Task[None] | None = None
         self._questions: deque[Participant] = deque()
-        self._complaint = ""
+        self.problem = ""
 
     async def stop(self) -> None:
         """End what goes on beside."""
@@ -110,10 +113,10 @@ class Roster:
                 self._complain(f"Asterisk's list of a conference is not understood: {type(error).__name__}")
             else:
                 self._complain("")
-            if self._complaint:
+            if self.problem:
                 # Without lists the events count alone; they must neither wait for them nor pile up.
                 self._resynchronise(None)
-            await asyncio.sleep(self._retry if self._complaint else self._pause)
+            await asyncio.sleep(self._retry if self.problem else self._pause)
             self._conferences.begin_resync()
 
     def _resynchronise(self, items: Sequence[Message] | None) -> None:
@@ -145,8 +148,8 @@ class Roster:
 
     def _complain(self, reason: str) -> None:
         """Log what is wrong once, and that it is over."""
-        if reason and reason != self._complaint:
+        if reason and reason != self.problem:
             log.error("%s; agi-xmpp check --online says more", reason)
-        elif self._complaint and not reason:
+        elif self.problem and not reason:
             log.info("Asterisk tells who is in its conferences again")
-        self._complaint = reason
+        self.problem = reason
