@@ -14,7 +14,7 @@ PACKAGE = Path(agi_xmpp.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms that must not know each other; features and the composition root may know all of them.
-ROOMS = {"agi", "ami", "xmpp"}
+ROOMS = {"agi", "ami", "sip", "xmpp"}
 
 
 def name(path: Path) -> str:
@@ -41,6 +41,14 @@ def test_the_rooms_do_not_know_each_other(path):
         if top == "agi_xmpp" and room in ROOMS:
             other = rest.partition(".")[0]
             assert other in {"", room, "errors", "config", "pace", "tls"}, f"{name(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "config").glob("*.py")), ids=name)
+def test_the_settings_know_no_room(path):
+    known = {"agi_xmpp.errors", "agi_xmpp.quoting"}
+    for imported in imports(path):
+        if imported.startswith("agi_xmpp.") and not imported.startswith("agi_xmpp.config."):
+            assert imported in known, f"{name(path)} imports {imported}"
 
 
 @pytest.mark.parametrize(
