@@ -8,6 +8,7 @@ own namespace is written without one. A stanza inside another, such as a forward
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -23,6 +24,9 @@ DEPTH_LIMIT = 200
 
 XML = "http://www.w3.org/XML/1998/namespace"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
+
+#: Characters of a name that is kept for the next time: strangers' shall not fill the memory.
+_SHORT = 200
 
 #: Namespace, None for none, and local part.
 Name = tuple[str | None, str]
@@ -145,6 +149,8 @@ def serialise(stanza: Element) -> bytes:
 
 def _attributes(element: Element) -> str:
     """Return an element's attributes; those of a namespace other than XML's own have a prefix declared beside them."""
+    if not element.attrib:
+        return ""
     out: list[str] = []
     prefixes = {"": "", XML: "xml:"}
     for key, value in element.attrib.items():
@@ -158,16 +164,29 @@ def _attributes(element: Element) -> str:
 
 
 def _split(tag: object) -> tuple[str, str]:
+    """Return the namespace and local part of a name; most are the same few, and a room writes a message many times.
+
+    Raises:
+        ValueError: see `_split_anew`.
+    """
+    text = str(tag)
+    return _split_again(text) if len(text) <= _SHORT else _split_anew(text)
+
+
+def _split_anew(tag: str) -> tuple[str, str]:
     """Return the namespace, "" for none, and the local part of an element's or attribute's name.
 
     Raises:
         ValueError: it is none, or a comment or processing instruction, which have no place in XMPP.
     """
-    namespace, brace, name = str(tag).rpartition("}")
+    namespace, brace, name = tag.rpartition("}")
     right = namespace.startswith("{") and len(namespace) > 1 if brace else name != "xmlns"
     if not right or not _is_common((namespace[1:] or None, name)):
         raise ValueError("a stanza holds a name that cannot be sent")
     return namespace[1:], name
+
+
+_split_again = functools.lru_cache(1024)(_split_anew)
 
 
 def _text(text: str | None) -> str:

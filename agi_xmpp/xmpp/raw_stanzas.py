@@ -21,9 +21,9 @@ from agi_xmpp.xmpp.model import Jid, StanzaHost, StanzaPort
 
 log = logging.getLogger("agi_xmpp.xmpp")
 
-#: Bytes that may wait for the server. It reads slower than we write for a moment when a full room hears a burst; a
-#: server that is this far behind has stopped, and what it says itself hides that from the pings.
-BACKLOG = 64 * 1024 * 1024
+#: Bytes that may wait for the server. A text of 65,536 characters is 13 MB in a room of 200, and all of it waits for a
+#: moment; a server that is this far behind has stopped, and what it says itself may hide that from the pings.
+BACKLOG = 256 * 1024 * 1024
 
 #: The tags of stanzas (RFC 6120 section 8.1).
 KINDS = frozenset({"message", "presence", "iq"})

@@ -285,6 +285,16 @@ def test_a_hundred_thousand_levels_harm_nobody() -> None:
     assert serialise(stanza).count(b"xmlns=") == levels
 
 
+@pytest.mark.parametrize("length", [200 - 5, 200 - 4, 262_144])
+def test_names_of_any_length(length: int) -> None:
+    stanza = ET.Element("{jabber:client}message")
+    ET.SubElement(stanza, "{u:}" + "a" * length)
+    assert same(read(serialise(stanza)), stanza)
+    ET.SubElement(stanza, "{u:}" + "a" * length + ">")
+    with pytest.raises(ValueError, match="cannot be sent"):
+        serialise(stanza)
+
+
 def test_a_long_text_in_many_pieces() -> None:
     text = "&lt;" * 65_536  # each a piece of its own
     assert read(f"<message><body>{text}</body></message>".encode())[0].text == "<" * 65_536
