@@ -40,7 +40,7 @@ class Configured:
         settings: passwords are fetched from where they stand.
 
     Raises:
-        ConfigError: an address cannot be one, two rooms are one, or a password cannot be had.
+        ConfigError: an address cannot be one, or a password cannot be had.
 
     Attributes:
         rooms: by the part of the address before the ``@``.
@@ -57,7 +57,9 @@ class Configured:
         self.rooms: dict[str, ConfiguredRoom] = {}
         self._by_number: dict[str, ConfiguredRoom] = {}
         for key, room in settings.room.items():
-            self._add(self._room(key, room))
+            configured = self._room(key, room)
+            self.rooms[configured.address.local] = configured
+            self._by_number[_plain(configured.number)] = configured
 
     def by_number(self, number: str) -> ConfiguredRoom | None:
         """Return the room of a conference."""
@@ -124,16 +126,6 @@ class Configured:
             affiliations=affiliations | self.owners,
             muc=_address(f"{where}.muc", room.muc) if room.muc else None,
         )
-
-    def _add(self, room: ConfiguredRoom) -> None:
-        for other in (self.rooms.get(room.address.local), self.by_number(room.number)):
-            if other is not None:
-                raise ConfigError(
-                    f"conference.room: {room.address} (number {room.number}) and {other.address} (number"
-                    f" {other.number}) are one room: each needs an address and a number of its own"
-                )
-        self.rooms[room.address.local] = room
-        self._by_number[_plain(room.number)] = room
 
 
 def _plain(number: str) -> str:

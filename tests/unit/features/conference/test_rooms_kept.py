@@ -19,8 +19,8 @@ def test_what_is_kept_comes_back_as_it_was():
     table: dict[str, str] = {}
     config = RoomConfig("Verona — “fair”", "where we lay\nour scene", password="péx", persistent=True, max_occupants=5)
     people = {parse("romeo@example.org"): Affiliation.OWNER, parse("example.net"): Affiliation.OUTCAST}
-    RoomsKept(table, [].append).keep(VERONA, "verona", config, people, ("Feud 😀", "Romeo", WHEN))
-    [(local, kept)] = RoomsKept(table, [].append).load()
+    RoomsKept(table, print).keep(VERONA, "verona", config, people, ("Feud 😀", "Romeo", WHEN))
+    [(local, kept)] = RoomsKept(table, print).load()
     assert local == "verona"
     assert kept.number == "verona"
     assert kept.config == config
@@ -30,14 +30,14 @@ def test_what_is_kept_comes_back_as_it_was():
 
 def test_of_a_room_of_the_settings_only_what_people_have_set_is_kept():
     table: dict[str, str] = {}
-    RoomsKept(table, [].append).keep(VERONA, "1", None, {}, None)
-    [(_, kept)] = RoomsKept(table, [].append).load()
+    RoomsKept(table, print).keep(VERONA, "1", None, {}, None)
+    [(_, kept)] = RoomsKept(table, print).load()
     assert kept == KeptRoom("1")
 
 
 def test_what_is_forgotten_does_not_come_back():
     table: dict[str, str] = {}
-    kept = RoomsKept(table, [].append)
+    kept = RoomsKept(table, print)
     kept.keep(VERONA, "1", None, {}, None)
     kept.forget(VERONA)
     kept.forget(VERONA)
