@@ -17,7 +17,7 @@ from agi_xmpp.sip.digest import Digest
 from agi_xmpp.sip.failures import Failures
 from agi_xmpp.sip.model import LegListener
 from agi_xmpp.sip.sdp import CONTENT_TYPE, Description
-from agi_xmpp.sip.session_timer import MIN_INTERVAL, Session, agreed, interval_of
+from agi_xmpp.sip.session_timer import MIN_INTERVAL, Session, agreed, interval_of, least_of
 from agi_xmpp.sip.text import heard_name, numbered, plain_text
 from agi_xmpp.sip.timers import Timer, Timers
 from agi_xmpp.sip.transactions import T1, T2, TIMEOUT, Failure, Server, Transactions
@@ -138,6 +138,7 @@ class Call:
         self._texts: deque[_Text] = deque()
         self._sending = False
         self._bye_sent = False
+        self._wish = Session(MIN_INTERVAL, we_refresh=True)
         self._session: Session | None = None
         self._answer_waits: tuple[int, Timer] | None = None  # our 2xx to an INVITE that has no ACK yet: CSeq, next try
         self._hung_up: list[Callable[[], None]] = []
@@ -188,6 +189,9 @@ class Call:
                 self._cancel()
         elif response.code < 300:
             self._taken(response)
+        elif response.code == 422 and self._wish.interval == MIN_INTERVAL and (least := least_of(response)):
+            self._wish = Session(least, we_refresh=True)
+            self._invite.begin()
         elif self._state is _State.CALLING:
             what = f"the call to {self.number}"
             self._fail(self._house.failures.refused(response, what, self.number))
@@ -225,6 +229,8 @@ class Call:
     def _make_invite(self) -> Request:
         invite = self.dialog.request("INVITE", display=self._display)
         self._describe_us(invite)
+        # Without a timer, Asterisk would keep the leg of a service that was killed.
+        invite.headers.set("Session-Expires", self._wish.header(we_ask=True))
         invite.headers.set("Content-Type", CONTENT_TYPE)
         invite.body = self._description.offer()
         return invite

@@ -13,7 +13,7 @@ MIN_INTERVAL: Final = 90
 #: A longer one is as good as none.
 _MAX_INTERVAL: Final = 86_400
 
-_SESSION_EXPIRES = re.compile(r"(\d{1,9})\s*(?:;.*)?", re.S)
+_SECONDS = re.compile(r"(\d{1,9})\s*(?:;.*)?", re.S)
 _REFRESHER = re.compile(r";\s*refresher\s*=\s*(uac|uas)\b", re.I)
 
 
@@ -60,5 +60,15 @@ def agreed(message: Message, *, we_ask: bool) -> Session | None:
 
 def interval_of(message: Message) -> int | None:
     """Return the seconds that Session-Expires names; None without one that makes sense."""
-    found = _SESSION_EXPIRES.fullmatch((message.headers.get("Session-Expires", "") or "").strip())
+    return _seconds(message, "Session-Expires")
+
+
+def least_of(message: Message) -> int | None:
+    """Return the seconds that Min-SE of a 422 names, if that is an interval that we had not asked for anyway."""
+    least = _seconds(message, "Min-SE")
+    return least if least is not None and MIN_INTERVAL < least <= _MAX_INTERVAL else None
+
+
+def _seconds(message: Message, header: str) -> int | None:
+    found = _SECONDS.fullmatch((message.headers.get(header, "") or "").strip())
     return int(found[1]) if found else None

@@ -96,7 +96,7 @@ def parse(data: bytes) -> Request | Response:
     if len(lines) > MAX_HEADERS:
         raise BadMessage("too many headers")
     try:
-        message = Message.parse("\r\n".join([*lines, "", ""]).encode())
+        message = Message.parse("\r\n".join([*(_BREAK.sub(" ", line) for line in lines), "", ""]).encode())
         _check(message)
         length = message.content_length
     except (ValueError, TypeError, KeyError, AssertionError) as error:  # the library's patterns, and its constructors

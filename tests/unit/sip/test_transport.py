@@ -1,0 +1,113 @@
+"""The socket: with Asterisk and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from agi_xmpp.errors import SipNotReached
+from agi_xmpp.sip.transport import Udp, open_udp
+from agi_xmpp.sip.wire import Place
+
+
+class Heard:
+    """What a socket tells."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes | str] = []
+        self._changed = asyncio.Event()
+
+    def datagram(self, data: bytes) -> None:
+        self.all.append(data)
+        self._changed.set()
+
+    def refused(self) -> None:
+        self.all.append("refused")
+        self._changed.set()
+
+    async def until(self, what: bytes | str) -> None:
+        async with asyncio.timeout(10):
+            while what not in self.all:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+def bound() -> socket.socket:
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    other.bind(("127.0.0.1", 0))
+    return other
+
+
+async def test_datagrams_of_asterisk_only():
+    heard = Heard()
+    with bound() as asterisk, bound() as stranger:
+        port = asterisk.getsockname()[1]
+        udp = await open_udp("127.0.0.1", port, "", heard.datagram, heard.refused)
+        here, there = udp.places
+        assert there == Place("127.0.0.1", port)
+        udp.send(b"hello")
+        assert asterisk.recvfrom(100) == (b"hello", (here.host, here.port))
+        stranger.sendto(b"evil", (here.host, here.port))
+        asterisk.sendto(b"good", (here.host, here.port))
+        await heard.until(b"good")
+        udp.close()
+    assert heard.all == [b"good"]
+
+
+async def test_nobody_listens():
+    heard = Heard()
+    with bound() as gone:
+        port = gone.getsockname()[1]
+    udp = await open_udp("127.0.0.1", port, "", heard.datagram, heard.refused)
+    udp.send(b"hello")
+    assert heard.all == []  # never from within
+    await heard.until("refused")
+    udp.close()
+
+
+async def test_our_own_address_can_be_chosen():
+    udp = await open_udp("127.0.0.1", 9, "127.0.0.2", lambda data: None, lambda: None)
+    assert udp.places[0].host == "127.0.0.2"
+    udp.close()
+
+
+async def test_after_the_end_nothing_is_sent_and_nothing_told():
+    heard = Heard()
+    with bound() as asterisk:
+        udp = await open_udp("127.0.0.1", asterisk.getsockname()[1], "", heard.datagram, heard.refused)
+        udp.close()
+        udp.close()
+        udp.send(b"late")
+        udp.datagram_received(b"late", None)
+        asterisk.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            asterisk.recv(100)
+    assert heard.all == []
+
+
+async def test_while_the_network_is_full_nothing_is_queued():
+    with bound() as asterisk:
+        udp = await open_udp("127.0.0.1", asterisk.getsockname()[1], "", lambda data: None, lambda: None)
+        udp.pause_writing()
+        udp.send(b"dropped")
+        udp.resume_writing()
+        udp.send(b"sent")
+        assert asterisk.recv(100) == b"sent"
+        udp.close()
+
+
+async def test_a_name_that_is_not_known():
+    with pytest.raises(SipNotReached, match=r"the host nosuch\.invalid of \[conference\.sip\] is not known"):
+        await open_udp("nosuch.invalid", 5060, "", lambda data: None, lambda: None)
+
+
+async def test_an_address_of_ours_that_is_not_ours():
+    with pytest.raises(SipNotReached, match=r"no way to 127\.0\.0\.1:5060"):
+        await open_udp("127.0.0.1", 5060, "192.0.2.1", lambda data: None, lambda: None)
+
+
+def test_without_a_socket_it_has_no_address():
+    with pytest.raises(RuntimeError):
+        _ = Udp(lambda data: None, lambda: None).places
