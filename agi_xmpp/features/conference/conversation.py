@@ -129,7 +129,7 @@ class Conversation:
         """Return the children of a message but those that would speak in the room's name."""
         for child in stanzas.without(stanza, tags=presences.OURS):
             claimed = {_STANZA_ID: child.get("by"), _DELAY: child.get("from")}.get(child.tag)
-            if claimed is None or not self._is_ours(claimed):
+            if not claimed or not self._is_ours(claimed):
                 yield child
 
     def _is_ours(self, address: str) -> bool:

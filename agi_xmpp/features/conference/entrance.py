@@ -27,7 +27,7 @@ GONE = NOT_THERE | {"item-not-found", "service-unavailable"}
 
 
 class Refusal(NamedTuple):
-    """Why somebody is not let in: a condition (RFC 6120 section 8.3.3), one sentence, and the type if it is not usual."""
+    """Why somebody is not let in: a condition (RFC 6120 section 8.3.3), one sentence, and a type if it is unusual."""
 
     condition: str
     text: str
@@ -141,15 +141,12 @@ class Entrance:
         self._tell_of_others(occupant, sender)
         codes = (presences.CREATED,) * created + (presences.NICK_ALTERED,) * altered
         # All of one's own clients get the same presence; only for the one that joins these codes mean something.
-        for full, other in self._others_first(sender):
+        for full, other in self._state.occupants.sessions():  # who has just come is the last
             why = Why(own_codes=codes, id=stanza.get("id"), cause=sender) if full == sender else presences.NO_REASON
             self._presences.tell(full, other, occupant, why)
         self._tell_what_was_said(sender, requested(stanza))
         if is_new:
             self._state.outside.occupancy_changed(self._state.number)
-
-    def _others_first(self, sender: Jid) -> list[tuple[Jid, Occupant]]:
-        return sorted(self._state.occupants.sessions(), key=lambda session: session[0] == sender)
 
     def _refusal(self, stanza: Element, sender: Jid, nick: str) -> Refusal | None:
         """Return why somebody may not come in, or None (XEP-0045 sections 7.2.5 to 7.2.9)."""

@@ -79,8 +79,8 @@ class Presences:
         self._state = state
 
     def show(self, holder: Holder, why: Why = NO_REASON) -> None:
-        """Tell everybody that somebody is in, or has changed; themselves last."""
-        for full, occupant in self._others_first(holder):
+        """Tell everybody that somebody is in, or has changed."""
+        for full, occupant in self._state.occupants.sessions():
             self.tell(full, occupant, holder, why)
 
     def tell(self, full: Jid, occupant: Occupant, holder: Holder, why: Why = NO_REASON) -> None:
@@ -101,7 +101,7 @@ class Presences:
             why: see there.
             farewell: their last presence, if they sent one.
         """
-        for full, occupant in self._others_first(holder):
+        for full, occupant in self._state.occupants.sessions():
             self.tell_gone(full, occupant, holder, why, farewell=farewell)
 
     def tell_gone(
@@ -136,9 +136,6 @@ class Presences:
             if destroyed is not None:
                 x.append(destroyed)
             self._state.outside.send(stanza)
-
-    def _others_first(self, holder: Holder) -> Iterable[tuple[Jid, Occupant]]:
-        return sorted(self._state.occupants.sessions(), key=lambda session: session[1] is holder)
 
     def _presence(self, full: Jid, occupant: Occupant, holder: Holder, type_: str | None, why: Why) -> Element:
         caused = occupant is holder and full == why.cause

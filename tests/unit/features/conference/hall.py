@@ -28,9 +28,14 @@ def codes(element: Element) -> list[int]:
 
 def item(presence: Element) -> dict[str, str]:
     """Return the attributes of a presence's item."""
-    found = presence.find(f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}item")
+    return dict(the(presence, f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}item").items())
+
+
+def the(stanza: Element, path: str) -> Element:
+    """Return the element that is there."""
+    found = stanza.find(path)
     assert found is not None
-    return dict(found.items())
+    return found
 
 
 def body(message: Element) -> str:
@@ -45,9 +50,7 @@ def nick_of(element: Element) -> str:
 def condition(element: Element) -> tuple[str | None, str]:
     """Return the type and the condition of an error."""
     assert element.get("type") == "error"
-    found = element.find(f"{{{stanzas.CLIENT}}}error")
-    assert found is not None
-    return found.get("type"), stanzas.condition_of(element)
+    return the(element, f"{{{stanzas.CLIENT}}}error").get("type"), stanzas.condition_of(element)
 
 
 class Hall:
@@ -74,10 +77,11 @@ class Hall:
 
     # What clients do. Each returns what the room sent because of it.
 
-    def presence(self, full: str, nick: str, children: str = "", *, type: str = "", id: str = "p1", created=False):
+    def presence(self, full: str, nick: str, children: str = "", *, kind: str = "", id_: str = "p1", created=False):
         to = f"{ADDRESS}/{nick}" if nick else str(ADDRESS)
-        kind = f"type='{type}'" if type else ""
-        element = stanza(f"<presence {kind} id='{id}'>{children}</presence>")
+        element = stanza(f"<presence id='{id_}'>{children}</presence>")
+        if kind:
+            element.set("type", kind)
         element.set("from", full)
         element.set("to", to)
         self.room.presence_came(element, parse(full), nick, created=created)
@@ -86,8 +90,8 @@ class Hall:
     def join(self, full: str, nick: str, children: str = "", *, x: str = JOIN, **others):
         return self.presence(full, nick, x + children, **others)
 
-    def message(self, full: str, children: str, nick: str = "", *, type: str = "groupchat", id: str = "m1", lang=""):
-        element = stanza(f"<message type='{type}' id='{id}'>{children}</message>")
+    def message(self, full: str, children: str, nick: str = "", *, kind: str = "groupchat", id_: str = "m1", lang=""):
+        element = stanza(f"<message type='{kind}' id='{id_}'>{children}</message>")
         element.set("from", full)
         element.set("to", f"{ADDRESS}/{nick}" if nick else str(ADDRESS))
         if lang:
@@ -98,8 +102,8 @@ class Hall:
     def say(self, full: str, text: str, **others):
         return self.message(full, f"<body>{text}</body>", **others)
 
-    def iq(self, full: str, nick: str, payload: str, *, type: str = "get", id: str = "q1"):
-        element = stanza(f"<iq type='{type}' id='{id}'>{payload}</iq>")
+    def iq(self, full: str, nick: str, payload: str, *, kind: str = "get", id_: str = "q1"):
+        element = stanza(f"<iq type='{kind}' id='{id_}'>{payload}</iq>")
         element.set("from", full)
         element.set("to", f"{ADDRESS}/{nick}" if nick else str(ADDRESS))
         self.room.iq_came(element, parse(full), nick)

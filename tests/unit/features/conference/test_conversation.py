@@ -7,7 +7,7 @@ from agi_xmpp.features.conference.conversation import MAX_MESSAGE, MAX_SUBJECT
 from agi_xmpp.features.conference.model import Affiliation, Role, Utterance
 from agi_xmpp.features.conference.wording import ENCRYPTED
 from tests.unit.features.conference.fakes import phone
-from tests.unit.features.conference.hall import ADDRESS, Hall, body, codes, condition, jid, nick_of, to
+from tests.unit.features.conference.hall import ADDRESS, Hall, body, codes, condition, jid, nick_of, the, to
 
 OWNER, ROMEO, JULIET = "owner@example.org/desk", "romeo@example.org/orchard", "juliet@example.org/balcony"
 COMPOSING = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
@@ -36,7 +36,7 @@ def test_a_text_is_reflected_to_all_and_to_its_sender_with_all_that_was_in_it(ha
         ROMEO,
         "<origin-id xmlns='urn:xmpp:sid:0' id='m7'/><body>good evening</body><thread>t</thread>"
         "<markable xmlns='urn:xmpp:chat-markers:0'/>",
-        id="m7",
+        id_="m7",
         lang="en",
     )
     assert [one.get("to") for one in sent] == [OWNER, ROMEO, JULIET]
@@ -50,7 +50,7 @@ def test_a_text_is_reflected_to_all_and_to_its_sender_with_all_that_was_in_it(ha
             "{urn:xmpp:chat-markers:0}markable",
         ]
         assert stanza_id(one) == (str(ADDRESS), hall.outside.archived[0][1].id)
-        assert one.find(f"{{{stanzas.OCCUPANT_ID}}}occupant-id").get("id")
+        assert the(one, f"{{{stanzas.OCCUPANT_ID}}}occupant-id").get("id")
 
 
 def test_phones_get_a_text_with_the_name_of_who_said_it(hall):
@@ -62,8 +62,8 @@ def test_phones_get_a_text_with_the_name_of_who_said_it(hall):
 
 def test_a_text_is_reflected_only_when_the_phones_have_it_and_in_their_order(hall):
     hall.outside.patient = True
-    assert hall.say(ROMEO, "one", id="1") == []
-    assert hall.say(JULIET, "two", id="2") == []
+    assert hall.say(ROMEO, "one", id_="1") == []
+    assert hall.say(JULIET, "two", id_="2") == []
     for utterance in hall.outside.said:
         hall.room.spoken(utterance)
     assert [one.get("id") for one in to(hall.outside.take(), ROMEO)] == ["1", "2"]
@@ -71,7 +71,7 @@ def test_a_text_is_reflected_only_when_the_phones_have_it_and_in_their_order(hal
 
 def test_the_sender_is_told_what_the_phones_have_not_got(hall):
     hall.outside.patient = True
-    hall.say(ROMEO, "lost", id="m9")
+    hall.say(ROMEO, "lost", id_="m9")
     hall.room.not_spoken(hall.outside.said[0], "Asterisk did not take it: 503\x00.")
     sent = hall.outside.take()
     assert [(one.get("to"), one.get("from"), one.get("id")) for one in sent] == [(ROMEO, str(ADDRESS), "m9")]
@@ -87,7 +87,7 @@ def test_what_the_phones_take_late_is_shown_under_the_nick_of_then_if_its_sender
     hall.room.spoken(hall.outside.said[0])
     assert {nick_of(one) for one in hall.outside.take()} == {"Montague"}
     hall.say(JULIET, "two")
-    hall.presence(JULIET, "Juliet", type="unavailable")
+    hall.presence(JULIET, "Juliet", kind="unavailable")
     hall.room.spoken(hall.outside.said[1])
     assert {nick_of(one) for one in hall.outside.take()} == {"Juliet"}
 
@@ -181,17 +181,17 @@ def test_what_is_archived_is_what_was_reflected_but_for_whom(hall):
     assert body(kept.stanza) == "hello"
 
 
-@pytest.mark.parametrize("type", ["normal", "chat"])
-def test_a_message_to_the_room_that_is_for_nobody(hall, type):
-    assert [condition(one) for one in hall.say(ROMEO, "x", type=type)] == [("modify", "bad-request")]
-    assert hall.say(ROMEO, "x", type="headline") == []
+@pytest.mark.parametrize("kind", ["normal", "chat"])
+def test_a_message_to_the_room_that_is_for_nobody(hall, kind):
+    assert [condition(one) for one in hall.say(ROMEO, "x", kind=kind)] == [("modify", "bad-request")]
+    assert hall.say(ROMEO, "x", kind="headline") == []
 
 
 # Subject
 
 
 def test_a_moderator_sets_the_subject(hall):
-    sent = hall.message(OWNER, "<subject>love</subject>", id="s1")
+    sent = hall.message(OWNER, "<subject>love</subject>", id_="s1")
     assert [(one.get("to"), nick_of(one), one.get("id")) for one in sent] == [
         (full, "Owner", "s1") for full in (OWNER, ROMEO, JULIET)
     ]
@@ -211,6 +211,7 @@ def test_participants_set_the_subject_where_they_may():
     hall = Hall(subject_by_all=True)
     hall.join(ROMEO, "Romeo")
     hall.message(ROMEO, "<subject>love</subject>")
+    assert hall.room.subject is not None
     assert hall.room.subject.text == "love"
     hall.room.set_role("Romeo", Role.VISITOR, None)
     hall.outside.take()
@@ -246,7 +247,7 @@ def test_a_private_message_goes_to_all_clients_of_one_occupant(hall):
         ROMEO,
         "<body>psst</body><x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='owner'/></x>",
         "Juliet",
-        type="chat",
+        kind="chat",
     )
     assert [one.get("to") for one in sent] == [JULIET, mobile]
     for one in sent:
@@ -258,7 +259,7 @@ def test_a_private_message_goes_to_all_clients_of_one_occupant(hall):
 
 
 def test_a_private_message_to_a_phone(hall):
-    assert hall.say(ROMEO, "psst", nick="Alice A", type="chat") == []
+    assert hall.say(ROMEO, "psst", nick="Alice A", kind="chat") == []
     channel, said = hall.outside.whispered[0]
     assert (channel, said.speaker, said.text) == ("PJSIP/101-00000001", "Romeo", "psst")
     # that it got there is told by nothing; that it did not, by an error from the phone
@@ -272,15 +273,15 @@ def test_a_private_message_to_a_phone(hall):
 
 
 def test_phones_are_not_told_who_types_to_them(hall):
-    assert hall.message(ROMEO, COMPOSING, "Alice A", type="chat") == []
+    assert hall.message(ROMEO, COMPOSING, "Alice A", kind="chat") == []
     assert hall.outside.whispered == []
 
 
 def test_private_messages_to_nobody_by_strangers_and_to_all(hall):
-    assert [condition(one) for one in hall.say(ROMEO, "x", nick="Nobody", type="chat")] == [
+    assert [condition(one) for one in hall.say(ROMEO, "x", nick="Nobody", kind="chat")] == [
         ("cancel", "item-not-found")
     ]
-    assert [condition(one) for one in hall.say("nurse@example.org/x", "x", nick="Romeo", type="chat")] == [
+    assert [condition(one) for one in hall.say("nurse@example.org/x", "x", nick="Romeo", kind="chat")] == [
         ("cancel", "not-acceptable")
     ]
     assert [condition(one) for one in hall.say(ROMEO, "x", nick="Juliet")] == [("modify", "bad-request")]
@@ -289,7 +290,7 @@ def test_private_messages_to_nobody_by_strangers_and_to_all(hall):
 def test_visitors_may_write_to_one(hall):
     hall.room.set_role("Romeo", Role.VISITOR, None)
     hall.outside.take()
-    assert [one.get("to") for one in hall.say(ROMEO, "may I?", nick="Owner", type="chat")] == [OWNER]
+    assert [one.get("to") for one in hall.say(ROMEO, "may I?", nick="Owner", kind="chat")] == [OWNER]
 
 
 # Phones
@@ -385,6 +386,6 @@ def test_clients_that_went_unseen_are_found_by_a_message_that_nobody_sees(hall):
     assert {(one.get("type"), body(one)) for one in sent} == {("groupchat", "")}
     assert len({one.get("id") for one in sent}) == 3
     hall.message(
-        ROMEO, "<error><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", type="error"
+        ROMEO, "<error><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", kind="error"
     )
     assert set(hall.room.occupants) == {"Owner", "Juliet"}

@@ -8,7 +8,7 @@ from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.entrance import MAX_PRESENCE, MAX_SESSIONS
 from agi_xmpp.features.conference.model import Affiliation
 from tests.unit.features.conference.fakes import phone
-from tests.unit.features.conference.hall import ADDRESS, JOIN, Hall, body, codes, condition, item, nick_of, to
+from tests.unit.features.conference.hall import ADDRESS, JOIN, Hall, body, codes, condition, item, nick_of, the, to
 
 ROMEO, JULIET, NURSE = "romeo@example.org/orchard", "juliet@example.org/balcony", "nurse@example.org/profanity.Ntaa"
 MOBILE = "romeo@example.org/mobile"
@@ -31,7 +31,7 @@ def hall():
 
 def test_whoever_joins_is_told_of_the_others_then_of_themselves_then_what_was_said_then_the_subject(hall):
     hall.say(ROMEO, "hello")
-    mine = to(hall.join(NURSE, "Nurse", id="j1"), NURSE)
+    mine = to(hall.join(NURSE, "Nurse", id_="j1"), NURSE)
     assert [(nick_of(one), codes(one), one.get("id")) for one in mine[:3]] == [
         ("Alice A", [], None),
         ("Romeo", [], None),
@@ -42,7 +42,7 @@ def test_whoever_joins_is_told_of_the_others_then_of_themselves_then_what_was_sa
     assert mine[3].find(f"{{{stanzas.DELAY}}}delay") is not None
     subject = mine[4]
     assert (subject.get("from"), subject.get("type"), len(mine)) == (str(ADDRESS), "groupchat", 5)
-    assert subject.find(f"{{{stanzas.CLIENT}}}subject").text is None
+    assert the(subject, f"{{{stanzas.CLIENT}}}subject").text is None
     assert subject.find(f"{{{stanzas.CLIENT}}}body") is None
     assert subject.get("id")
 
@@ -70,18 +70,18 @@ def test_the_subject_is_shown_with_who_set_it_and_when(hall):
     subject = to(hall.join(NURSE, "Nurse"), NURSE)[-1]
     assert nick_of(subject) == "Romeo M"
     assert subject.findtext(f"{{{stanzas.CLIENT}}}subject") == "love"
-    delay = subject.find(f"{{{stanzas.DELAY}}}delay")
+    delay = the(subject, f"{{{stanzas.DELAY}}}delay")
     assert dict(delay.items()) == {"from": str(ADDRESS), "stamp": "2026-11-20T08:00:00.000Z"}
 
 
 def test_what_was_said_keeps_its_time_and_its_ids(hall):
-    hall.say(ROMEO, "hello", id="m7")
+    hall.say(ROMEO, "hello", id_="m7")
     archived = hall.outside.archived[-1][1]
     hall.outside.pass_time(60)
     replayed = to(hall.join(NURSE, "Nurse"), NURSE)[3]
     assert replayed.get("id") == "m7"
-    assert replayed.find(f"{{{stanzas.STANZA_ID}}}stanza-id").get("id") == archived.id
-    assert replayed.find(f"{{{stanzas.DELAY}}}delay").get("stamp") == "2026-11-21T12:00:00.000Z"
+    assert the(replayed, f"{{{stanzas.STANZA_ID}}}stanza-id").get("id") == archived.id
+    assert the(replayed, f"{{{stanzas.DELAY}}}delay").get("stamp") == "2026-11-21T12:00:00.000Z"
     # and the next one gets it with one time, not with two
     replayed = to(hall.join(JULIET, "Juliet"), JULIET)[4]
     assert len(replayed.findall(f"{{{stanzas.DELAY}}}delay")) == 1
@@ -118,7 +118,7 @@ def test_a_second_client_comes_in_under_the_same_nick(hall):
 
 def test_the_world_is_told_when_somebody_comes_and_goes(hall):
     hall.join(NURSE, "Nurse")
-    hall.presence(NURSE, "Nurse", type="unavailable")
+    hall.presence(NURSE, "Nurse", kind="unavailable")
     assert hall.outside.occupancy_changes == ["6000"] * 3
 
 
@@ -132,7 +132,7 @@ def refused(hall, sent, nick):
     assert error.get("id") == "p1"
     assert error.tag == stanzas.PRESENCE
     assert error.find(f"{{{stanzas.MUC}}}x") is not None
-    assert error.find(f"{{{stanzas.CLIENT}}}error").get("by") == str(ADDRESS)
+    assert the(error, f"{{{stanzas.CLIENT}}}error").get("by") == str(ADDRESS)
     return condition(error)
 
 
@@ -208,10 +208,10 @@ def test_who_is_not_in_and_does_not_join_learns_it(hall):
     assert refused(hall, hall.presence(NURSE, "Nurse"), "Nurse") == ("cancel", "not-acceptable")
 
 
-@pytest.mark.parametrize("type", ["probe", "subscribe", "unsubscribed", "nonsense"])
-def test_other_presences_are_nobodys_business(hall, type):
-    assert hall.presence(NURSE, "Romeo", type=type) == []
-    assert hall.presence(ROMEO, "Romeo", type=type) == []
+@pytest.mark.parametrize("kind", ["probe", "subscribe", "unsubscribed", "nonsense"])
+def test_other_presences_are_nobodys_business(hall, kind):
+    assert hall.presence(NURSE, "Romeo", kind=kind) == []
+    assert hall.presence(ROMEO, "Romeo", kind=kind) == []
 
 
 # Another nick
@@ -219,7 +219,7 @@ def test_other_presences_are_nobodys_business(hall, type):
 
 def test_a_new_nick_is_told_to_all(hall):
     hall.join(NURSE, "Nurse")
-    sent = hall.presence(ROMEO, "Romeo M", id="r1")
+    sent = hall.presence(ROMEO, "Romeo M", id_="r1")
     mine = to(sent, ROMEO)
     assert [(nick_of(one), one.get("type"), codes(one)) for one in mine] == [
         ("Romeo", "unavailable", [110, 303]),
@@ -276,7 +276,7 @@ def test_a_join_under_another_nick_renames_and_shows_all_again(hall):
 
 def test_a_client_leaves_by_its_own_address_whatever_it_is_sent_to(hall):
     for nick in ("Romeo", "", "Alice A", "Somebody else"):
-        sent = hall.presence(ROMEO, nick, "<status>bye</status>", type="unavailable", id="l1")
+        sent = hall.presence(ROMEO, nick, "<status>bye</status>", kind="unavailable", id_="l1")
         assert [(nick_of(one), one.get("type"), codes(one), one.get("id")) for one in sent] == [
             ("Romeo", "unavailable", [110], "l1")
         ]
@@ -288,20 +288,20 @@ def test_a_client_leaves_by_its_own_address_whatever_it_is_sent_to(hall):
 
 def test_the_others_see_who_leaves_with_their_last_words(hall):
     hall.join(NURSE, "Nurse")
-    gone = to(hall.presence(ROMEO, "Romeo", "<status>bye</status>", type="unavailable"), NURSE)
+    gone = to(hall.presence(ROMEO, "Romeo", "<status>bye</status>", kind="unavailable"), NURSE)
     assert [(nick_of(one), one.get("type"), codes(one)) for one in gone] == [("Romeo", "unavailable", [])]
     assert gone[0].findtext(f"{{{stanzas.CLIENT}}}status") == "bye"
 
 
 def test_who_is_not_in_cannot_leave(hall):
-    assert hall.presence(NURSE, "Romeo", type="unavailable") == []
+    assert hall.presence(NURSE, "Romeo", kind="unavailable") == []
     assert list(hall.room.occupants) == ["Romeo"]
 
 
 def test_one_client_of_two_leaves_and_the_other_is_seen(hall):
     hall.join(MOBILE, "Romeo", "<show>away</show>")
     hall.join(NURSE, "Nurse")
-    sent = hall.presence(MOBILE, "Romeo", type="unavailable")
+    sent = hall.presence(MOBILE, "Romeo", kind="unavailable")
     assert [(one.get("type"), codes(one)) for one in to(sent, MOBILE)] == [("unavailable", [110])]
     seen = to(sent, NURSE)
     assert [(nick_of(one), one.get("type")) for one in seen] == [("Romeo", None)]
@@ -312,7 +312,7 @@ def test_one_client_of_two_leaves_and_the_other_is_seen(hall):
 def test_of_two_clients_the_one_leaves_that_was_not_seen_and_nobody_is_told(hall):
     hall.join(MOBILE, "Romeo")
     hall.join(NURSE, "Nurse")
-    assert to(hall.presence(ROMEO, "Romeo", type="unavailable"), NURSE) == []
+    assert to(hall.presence(ROMEO, "Romeo", kind="unavailable"), NURSE) == []
 
 
 # Ghosts
@@ -337,9 +337,9 @@ GHOSTLY = [
 def test_a_client_that_is_not_there_any_more_is_put_out(hall, kind, name):
     hall.join(NURSE, "Nurse")
     if kind == "presence":
-        sent = hall.presence(ROMEO, "Nurse", error(name), type="error")
+        sent = hall.presence(ROMEO, "Nurse", error(name), kind="error")
     else:
-        sent = hall.message(ROMEO, error(name), "Nurse", type="error")
+        sent = hall.message(ROMEO, error(name), "Nurse", kind="error")
     assert [(one.get("type"), codes(one)) for one in to(sent, ROMEO)] == [("unavailable", [110, 333])]
     assert [(nick_of(one), one.get("type"), codes(one)) for one in to(sent, NURSE)] == [("Romeo", "unavailable", [])]
     assert list(hall.room.occupants) == ["Nurse"]
@@ -348,17 +348,17 @@ def test_a_client_that_is_not_there_any_more_is_put_out(hall, kind, name):
 
 @pytest.mark.parametrize("name", ["not-acceptable", "policy-violation", "feature-not-implemented"])
 def test_other_errors_put_nobody_out(hall, name):
-    assert hall.presence(ROMEO, "Nurse", error(name), type="error") == []
-    assert hall.message(ROMEO, error(name), type="error") == []
+    assert hall.presence(ROMEO, "Nurse", error(name), kind="error") == []
+    assert hall.message(ROMEO, error(name), kind="error") == []
     assert list(hall.room.occupants) == ["Romeo"]
 
 
 def test_errors_of_who_is_not_in_are_nothing(hall):
-    assert hall.presence(NURSE, "Romeo", error("gone"), type="error") == []
-    assert hall.message(NURSE, error("gone"), type="error") == []
+    assert hall.presence(NURSE, "Romeo", error("gone"), kind="error") == []
+    assert hall.message(NURSE, error("gone"), kind="error") == []
 
 
 def test_the_other_client_of_a_ghost_stays(hall):
     hall.join(MOBILE, "Romeo")
-    hall.presence(MOBILE, "Romeo", error("gone"), type="error")
-    assert list(hall.room.occupants["Romeo"].sessions)[0].resource == "orchard"
+    hall.presence(MOBILE, "Romeo", error("gone"), kind="error")
+    assert next(iter(hall.room.occupants["Romeo"].sessions)).resource == "orchard"

@@ -6,7 +6,7 @@ from agi_xmpp.features.conference import invitations, stanzas
 from agi_xmpp.features.conference.invitations import MAX_INVITED, MAX_REASON
 from agi_xmpp.features.conference.model import Affiliation, Invitation
 from tests.unit.features.conference.fakes import phone
-from tests.unit.features.conference.hall import ADDRESS, Hall, condition, jid
+from tests.unit.features.conference.hall import ADDRESS, Hall, condition, jid, the
 
 OWNER, ROMEO, CAROL = "owner@example.org/desk", "romeo@example.org/orchard", "carol@example.org/x"
 
@@ -33,9 +33,9 @@ def hall():
     return hall
 
 
-@pytest.mark.parametrize("type", ["normal", "chat"])
-def test_an_occupant_invites(hall, type):
-    assert hall.message(ROMEO, invite("Carol@example.org/x", reason="come over"), type=type) == []
+@pytest.mark.parametrize("kind", ["normal", "chat"])
+def test_an_occupant_invites(hall, kind):
+    assert hall.message(ROMEO, invite("Carol@example.org/x", reason="come over"), kind=kind) == []
     invitation, stanza = hall.outside.invited[0]
     assert invitation == Invitation(jid(ROMEO), jid("carol@example.org"), "come over", "Romeo")
     assert stanza.get("id") == "m1"
@@ -44,15 +44,15 @@ def test_an_occupant_invites(hall, type):
 
 def test_several_are_invited_at_once_but_not_a_whole_town(hall):
     people = [f"p{number}@example.org" for number in range(MAX_INVITED)]
-    hall.message(ROMEO, invite(*people), type="normal")
+    hall.message(ROMEO, invite(*people), kind="normal")
     assert [str(invitation.invitee) for invitation, _ in hall.outside.invited] == people
-    sent = hall.message(ROMEO, invite(*people, "more@example.org"), type="normal")
+    sent = hall.message(ROMEO, invite(*people, "more@example.org"), kind="normal")
     assert [condition(one) for one in sent] == [("modify", "policy-violation")]
     assert len(hall.outside.invited) == MAX_INVITED
 
 
 def test_a_reason_is_cut(hall):
-    hall.message(ROMEO, invite("carol@example.org", reason="r" * (MAX_REASON + 1)), type="normal")
+    hall.message(ROMEO, invite("carol@example.org", reason="r" * (MAX_REASON + 1)), kind="normal")
     assert hall.outside.invited[0][0].reason == "r" * MAX_REASON
 
 
@@ -66,7 +66,7 @@ def test_a_reason_is_cut(hall):
     ],
 )
 def test_invitations_that_are_not_made(hall, who, whom, answer):
-    assert [condition(one) for one in hall.message(who, invite(whom), type="normal")] == [answer]
+    assert [condition(one) for one in hall.message(who, invite(whom), kind="normal")] == [answer]
     assert hall.outside.invited == []
 
 
@@ -74,41 +74,41 @@ def test_moderators_make_members_of_whom_they_invite_to_a_members_only_room(hall
     hall = Hall({"owner@example.org": Affiliation.OWNER, "romeo@example.org": Affiliation.MEMBER}, members_only=True)
     hall.join(OWNER, "Owner")
     hall.join(ROMEO, "Romeo")
-    assert [condition(one) for one in hall.message(ROMEO, invite("carol@example.org"), type="normal")] == [
+    assert [condition(one) for one in hall.message(ROMEO, invite("carol@example.org"), kind="normal")] == [
         ("auth", "forbidden")
     ]
-    hall.message(OWNER, invite("carol@example.org"), type="normal")
+    hall.message(OWNER, invite("carol@example.org"), kind="normal")
     assert hall.room.affiliation_of(jid("carol@example.org")) is Affiliation.MEMBER
     assert hall.changes == 1
     # who has a standing already keeps it
-    hall.message(OWNER, invite("owner@example.org"), type="normal")
+    hall.message(OWNER, invite("owner@example.org"), kind="normal")
     assert hall.room.affiliation_of(jid(OWNER)) is Affiliation.OWNER
     monkeypatch.setattr(invitations, "MAX_AFFILIATIONS", 4)
-    hall.message(OWNER, invite("d@example.org"), type="normal")
+    hall.message(OWNER, invite("d@example.org"), kind="normal")
     assert len(hall.outside.invited) == 3
-    sent = hall.message(OWNER, invite("e@example.org"), type="normal")
+    sent = hall.message(OWNER, invite("e@example.org"), kind="normal")
     assert [condition(one) for one in sent] == [("wait", "resource-constraint")]
     assert len(hall.room.affiliations) == 4
 
 
 @pytest.mark.parametrize("inviter", [ROMEO, "romeo@example.org"])
 def test_who_invited_is_told_of_a_refusal(hall, inviter):
-    sent = hall.message(CAROL, decline(inviter, "no time"), type="normal")
+    sent = hall.message(CAROL, decline(inviter, "no time"), kind="normal")
     assert [(one.get("from"), one.get("to")) for one in sent] == [(str(ADDRESS), inviter)]
-    declined = sent[0].find(f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}decline")
+    declined = the(sent[0], f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}decline")
     assert declined.get("from") == "carol@example.org"
     assert declined.findtext(f"{{{stanzas.MUC_USER}}}reason") == "no time"
 
 
 def test_a_refusal_needs_no_reason(hall):
-    sent = hall.message(CAROL, decline(ROMEO), type="normal")
+    sent = hall.message(CAROL, decline(ROMEO), kind="normal")
     assert len(sent[0].find(f".//{{{stanzas.MUC_USER}}}decline")) == 0
 
 
 def test_a_phone_that_invited_is_told_of_a_refusal(hall):
     hall.phone_joins(phone())
-    assert hall.message(CAROL, decline("101@phone.example.org", "no time"), type="normal") == []
-    hall.message(CAROL, decline("101@phone.example.org"), type="normal")
+    assert hall.message(CAROL, decline("101@phone.example.org", "no time"), kind="normal") == []
+    hall.message(CAROL, decline("101@phone.example.org"), kind="normal")
     assert [(channel, said.speaker, said.text, said.stanza) for channel, said in hall.outside.whispered] == [
         ("PJSIP/101-00000001", "", "carol@example.org does not come: no time", None),
         ("PJSIP/101-00000001", "", "carol@example.org does not come.", None),
@@ -118,15 +118,15 @@ def test_a_phone_that_invited_is_told_of_a_refusal(hall):
 @pytest.mark.parametrize("whom", ["stranger@example.org", "romeo@example.org/elsewhere", "999@phone.example.org"])
 def test_strangers_get_nothing_from_strangers_by_the_room(hall, whom):
     hall.phone_joins(phone())
-    assert hall.message(CAROL, decline(whom, "buy this"), type="normal") == []
+    assert hall.message(CAROL, decline(whom, "buy this"), kind="normal") == []
     assert hall.outside.whispered == []
 
 
 def test_a_refusal_to_no_address(hall):
-    assert [condition(one) for one in hall.message(CAROL, decline("no@such@address"), type="normal")] == [
+    assert [condition(one) for one in hall.message(CAROL, decline("no@such@address"), kind="normal")] == [
         ("modify", "jid-malformed")
     ]
 
 
 def test_other_messages_to_the_room_are_no_invitations(hall):
-    assert [condition(one) for one in hall.message(ROMEO, x(""), type="normal")] == [("modify", "bad-request")]
+    assert [condition(one) for one in hall.message(ROMEO, x(""), kind="normal")] == [("modify", "bad-request")]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.model import Affiliation
-from tests.unit.features.conference.fakes import phone
-from tests.unit.features.conference.hall import ADDRESS, Hall, codes, item, jid, nick_of, to
+from tests.unit.features.conference.fakes import phone, stanza
+from tests.unit.features.conference.hall import ADDRESS, Hall, codes, item, jid, nick_of, the, to
 
 OWNER, ROMEO, JULIET = "owner@example.org/desk", "romeo@example.org/orchard", "juliet@example.org/balcony"
 
@@ -33,8 +35,6 @@ def test_the_address_of_a_phone_is_for_moderators(hall):
 
 
 def test_the_address_of_a_phone_that_withholds_its_number_is_for_nobody(hall):
-    from dataclasses import replace
-
     sent = hall.phone_joins(replace(phone(), withheld=True))
     assert [item(presence).get("jid") for presence in sent] == [None, None]
 
@@ -42,10 +42,10 @@ def test_the_address_of_a_phone_that_withholds_its_number_is_for_nobody(hall):
 def test_an_occupant_id_is_in_each_presence_and_the_same_for_all(hall):
     sent = [*hall.join(JULIET, "Juliet"), *hall.phone_joins(phone())]
     tag = f"{{{stanzas.OCCUPANT_ID}}}occupant-id"
-    ids = {}
+    ids: dict[str, set[str | None]] = {}
     for presence in sent:
         if presence.tag == stanzas.PRESENCE:
-            ids.setdefault(nick_of(presence), set()).add(presence.find(tag).get("id"))
+            ids.setdefault(nick_of(presence), set()).add(the(presence, tag).get("id"))
     assert {nick: len(found) for nick, found in ids.items()} == {"Owner": 1, "Romeo": 1, "Juliet": 1, "Alice A": 1}
     assert len(set.union(*ids.values())) == 4
 
@@ -69,7 +69,7 @@ def test_all_of_a_presence_is_relayed_but_what_the_room_says(hall):
     seen = to(sent, OWNER)[0]
     assert seen.findtext(f"{{{stanzas.CLIENT}}}show") == "dnd"
     assert seen.findtext(f"{{{stanzas.CLIENT}}}status") == "tot"
-    assert seen.find("{http://jabber.org/protocol/caps}c").get("ver") == "1"
+    assert the(seen, "{http://jabber.org/protocol/caps}c").get("ver") == "1"
     assert seen.find("{vcard-temp:x:update}x/{vcard-temp:x:update}photo") is not None
     assert len(seen.findall(f"{{{stanzas.MUC_USER}}}x")) == 1
     assert item(seen)["role"] == "participant"
@@ -77,8 +77,6 @@ def test_all_of_a_presence_is_relayed_but_what_the_room_says(hall):
 
 
 def test_the_language_of_a_presence_is_kept(hall):
-    from tests.unit.features.conference.fakes import stanza
-
     came = stanza("<presence xml:lang='de'><status>weg</status></presence>")
     hall.room.presence_came(came, jid(ROMEO), "Romeo")
     assert {presence.get(stanzas.LANG) for presence in hall.outside.take()} == {"de"}
@@ -86,7 +84,7 @@ def test_the_language_of_a_presence_is_kept(hall):
 
 def test_whoever_is_in_twice_sees_each_change_of_their_own_on_both(hall):
     hall.join("romeo@example.org/mobile", "Romeo")
-    sent = hall.presence(ROMEO, "Romeo", "<show>xa</show>", id="s7")
+    sent = hall.presence(ROMEO, "Romeo", "<show>xa</show>", id_="s7")
     own = [to(sent, ROMEO)[0], to(sent, "romeo@example.org/mobile")[0]]
     assert [codes(presence) for presence in own] == [[110], [110]]
     assert [item(presence)["jid"] for presence in own] == [ROMEO, "romeo@example.org/mobile"]

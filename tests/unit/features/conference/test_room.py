@@ -11,7 +11,7 @@ from agi_xmpp.features.conference.model import Affiliation, Archived, Conference
 from agi_xmpp.features.conference.room import Room
 from agi_xmpp.xmpp.model import Jid
 from tests.unit.features.conference.fakes import FakeOutside, phone, stanza
-from tests.unit.features.conference.hall import ADDRESS, Hall, body, codes, item, jid, nick_of, to
+from tests.unit.features.conference.hall import ADDRESS, Hall, body, codes, item, jid, nick_of, the, to
 
 OWNER, ROMEO, NURSE = "owner@example.org/desk", "romeo@example.org/test", "nurse@example.org/profanity.Ntaa"
 ALICE = "PJSIP/101-00000001"
@@ -180,7 +180,7 @@ def test_a_room_is_destroyed(hall):
         (ROMEO, "Romeo", "unavailable", [110]),
     ]
     assert item(sent[1]) == {"affiliation": "none", "role": "none"}
-    destroyed = sent[1].find(f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}destroy")
+    destroyed = the(sent[1], f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}destroy")
     assert destroyed.get("jid") == "garden@conference.example.org"
     assert destroyed.findtext(f"{{{stanzas.MUC_USER}}}reason") == "over"
     assert destroyed.findtext(f"{{{stanzas.MUC_USER}}}password") == "secret"
@@ -217,7 +217,7 @@ def test_a_service_that_stops_says_so_and_clients_come_back(hall):
 
 def test_errors_of_clients_that_are_gone_put_them_out_whatever_was_asked(hall):
     gone = "<error><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
-    hall.iq(ROMEO, "", gone, type="error", id="unknown")
+    hall.iq(ROMEO, "", gone, kind="error", id_="unknown")
     assert list(hall.room.occupants) == ["Owner"]
 
 
@@ -294,7 +294,7 @@ def test_the_sample_of_a_phone_that_is_thrown_out(sample):
 
 
 def test_the_sample_of_a_conflict(sample):
-    (error,) = sample.join("juliet@example.org/test", "Bob B", id=":eeD1r")
+    (error,) = sample.join("juliet@example.org/test", "Bob B", id_=":eeD1r")
     assert says(
         error,
         f"<presence from='{ADDRESS}/Bob B' to='juliet@example.org/test' id=':eeD1r' type='error'>"
@@ -305,7 +305,7 @@ def test_the_sample_of_a_conflict(sample):
 
 def test_the_sample_of_a_leave_to_the_room_itself(sample):
     sample.join("juliet@example.org/test", "Juliet")
-    sent = to(sample.presence("juliet@example.org/test", "", type="unavailable"), "juliet@example.org/test")
+    sent = to(sample.presence("juliet@example.org/test", "", kind="unavailable"), "juliet@example.org/test")
     assert says(
         sent[0],
         f"<presence from='{ADDRESS}/Juliet' to='juliet@example.org/test' type='unavailable'><x {MUC_USER}>"
@@ -315,7 +315,7 @@ def test_the_sample_of_a_leave_to_the_room_itself(sample):
 
 def test_the_sample_of_a_refused_invitation(sample):
     came = f"<x {MUC_USER}><decline to='{ROMEO}'><reason>User busy (SIP 486)</reason></decline></x>"
-    (told,) = sample.message("carol@example.org", came, type="normal", id="7a7d")
+    (told,) = sample.message("carol@example.org", came, kind="normal", id_="7a7d")
     assert says(
         told,
         f"<message from='{ADDRESS}' to='{ROMEO}' id='7a7d'><x {MUC_USER}><decline from='carol@example.org'>"
@@ -326,7 +326,7 @@ def test_the_sample_of_a_refused_invitation(sample):
 def test_the_samples_of_texts_and_of_history(sample):
     sample.join(NURSE, "Nurse")
     text = "<origin-id xmlns='urn:xmpp:sid:0' id='aI1u9Y'/><body>good evening from profanity</body>"
-    sent = to(sample.message(NURSE, text, id="aI1u9Y"), NURSE)
+    sent = to(sample.message(NURSE, text, id_="aI1u9Y"), NURSE)
     assert says(sent[0], f"<message from='{ADDRESS}/Nurse' to='{NURSE}' type='groupchat' id='aI1u9Y'>{text}</message>")
     assert [(said.speaker, said.text) for said in sample.outside.said] == [("Nurse", "good evening from profanity")]
     sample.room.phone_said("Alice A", "hi romeo, alice here")

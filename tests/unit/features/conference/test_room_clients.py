@@ -67,13 +67,13 @@ class Clients(RuleBasedStateMachine):
 
     @rule(full=clients, nick=nicks)
     def leave(self, full, nick):
-        self.told(self.hall.presence(full, nick, type="unavailable"))
+        self.told(self.hall.presence(full, nick, kind="unavailable"))
         assert not self.clients[full].is_in
 
     @rule(full=clients)
     def vanish(self, full):
         gone = "<error><recipient-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
-        self.told(self.hall.message(full, gone, type="error"))
+        self.told(self.hall.message(full, gone, kind="error"))
         assert not self.clients[full].is_in
 
     @rule(full=clients)
@@ -161,4 +161,4 @@ class Clients(RuleBasedStateMachine):
 
 
 TestClients = Clients.TestCase
-TestClients.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestClients.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
