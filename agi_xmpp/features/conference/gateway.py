@@ -10,8 +10,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -20,12 +21,13 @@ from agi_xmpp.ami.calls import device_of
 from agi_xmpp.ami.conferences import Change, Conferences, Participant, PhoneChanged, PhoneJoined, PhoneLeft
 from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.background import Background
-from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings
+from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, SipSettings
 from agi_xmpp.errors import AmiError, AmiUnknown, BadJid
 from agi_xmpp.features.conference.archive import Archive
 from agi_xmpp.features.conference.configured import Configured
 from agi_xmpp.features.conference.mam import Mam
-from agi_xmpp.features.conference.model import Archived, ConferenceRoom, Invitation, Utterance
+from agi_xmpp.features.conference.model import Archived, Invitation, Utterance
+from agi_xmpp.features.conference.room import Room
 from agi_xmpp.features.conference.service import MucService
 from agi_xmpp.features.conference.stream import Outgoing
 from agi_xmpp.features.conference.texts import PhoneTexts
@@ -59,6 +61,7 @@ class Gateway:
         store: keeps what must outlive a restart.
         directory: where messages are kept; "" keeps none.
         watch: is told what happens.
+        make_agent: makes what calls conferences.
 
     Raises:
         ConfigError: the settings are wrong in a way that only shows now.
@@ -74,6 +77,7 @@ class Gateway:
         store: Store,
         directory: str,
         watch: Watch,
+        make_agent: Callable[[SipSettings], SipAgent] = SipAgent,
     ) -> None:
         if not directory:
             settings = settings.model_copy(update={"archive_days": 0})
@@ -85,7 +89,7 @@ class Gateway:
         self._people = People(phone) if phone is not None else None
         self._own_device = f"PJSIP/{settings.sip.endpoint}"
         self._conferences = Conferences(self._own_device)
-        self._agent = SipAgent(settings.sip)
+        self._agent = make_agent(settings.sip)
         self._texts: dict[str, PhoneTexts] = {}
         self._whispers: dict[str, asyncio.Lock] = {}
         self._outgoing = Outgoing(self._start_anew)
@@ -160,6 +164,8 @@ class Gateway:
             return False
         self.rooms.apply(settings)
         self._settings = settings
+        for number in self._conferences.numbers():
+            self._tell_of_phones(number)
         return True
 
     def status(self) -> dict[str, Any]:
@@ -282,26 +288,35 @@ class Gateway:
     def _apply_one(self, change: Change) -> None:
         match change:
             case PhoneJoined(number, participant):
-                room = self.rooms.room_for_number(number)
-                if room is None:
-                    return
-                self._watch.add(str(room.address), f"{_shown(participant)} is in by telephone ({participant.channel})")
-                if self.rooms.is_banned(number, _bare(self.phone_jid(participant))):
-                    log.info("room %s: %s is banned", room.address, participant.channel)
-                    self.kick(number, participant.channel)
-                else:
-                    room.phone_joined(participant)
+                self._phone_joined(number, participant)
             case PhoneChanged(number, participant):
                 room = self.rooms.room_of_number(number)
                 if room is not None:
                     room.phone_changed(participant)
             case PhoneLeft(number, channel):
+                self._whispers.pop(channel, None)
                 room = self.rooms.room_of_number(number)
                 if room is not None:
                     self._watch.add(str(room.address), f"{channel} has gone")
                     room.phone_left(channel)
                     self.rooms.close_if_empty(number)
         self.occupancy_changed(change.number)
+
+    def _phone_joined(self, number: str, participant: Participant) -> None:
+        room = self.rooms.room_for_number(number)
+        if room is None:
+            return
+        self._watch.add(str(room.address), f"{_shown(participant)} is in by telephone ({participant.channel})")
+        if self.rooms.is_banned(number, _bare(self.phone_jid(participant))):
+            log.info("room %s: %s is banned", room.address, participant.channel)
+            self.kick(number, participant.channel)
+        else:
+            room.phone_joined(participant)
+
+    def _tell_of_phones(self, number: str) -> None:
+        """Tell a room that has just been opened who is in its conference already."""
+        for participant in self._conferences.of(number):
+            self._phone_joined(number, participant)
 
     # Outside
 
@@ -337,19 +352,19 @@ class Gateway:
 
     def kick(self, number: str, channel: str) -> None:
         """See `Outside.kick`."""
-        self._act(number, confbridge.kick(self._ami, number, channel), f"{channel} could not be thrown out")
+        self._act(number, partial(confbridge.kick, self._ami, number, channel), f"{channel} could not be thrown out")
 
     def mute(self, number: str, channel: str, muted: bool) -> None:
         """See `Outside.mute`."""
         what = f"{channel} could not be {'muted' if muted else 'given the word'}"
-        self._act(number, confbridge.mute(self._ami, number, channel, muted), what)
+        self._act(number, partial(confbridge.mute, self._ami, number, channel, muted), what)
 
-    def _act(self, number: str, action: Coroutine[Any, Any, None], failed: str) -> None:
+    def _act(self, number: str, action: Callable[[], Awaitable[None]], failed: str) -> None:
         self._background.spawn(self._carry_out(number, action, failed))
 
-    async def _carry_out(self, number: str, action: Coroutine[Any, Any, None], failed: str) -> None:
+    async def _carry_out(self, number: str, action: Callable[[], Awaitable[None]], failed: str) -> None:
         try:
-            await action
+            await action()
         except AmiError as error:
             log.error("conference %s: %s: %s", number, failed, error)
             if (room := self._room(number)) is not None:
@@ -382,6 +397,8 @@ class Gateway:
             texts = None
         if room is None:
             return
+        if not room.phones:
+            self._tell_of_phones(number)
         wanted = room.has_listeners and bool(self._conferences.of(number))
         if wanted and texts is None:
             pace = Pace(CALL_RETRY_MAX, time.monotonic)
@@ -401,7 +418,7 @@ class Gateway:
         """See `Outside.note`."""
         log.info("%s", text)
 
-    def _room(self, number: str) -> ConferenceRoom | None:
+    def _room(self, number: str) -> Room | None:
         return self.rooms.room_of_number(number)
 
 

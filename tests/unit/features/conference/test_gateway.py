@@ -1,0 +1,553 @@
+"""The gateway: what Asterisk says reaches rooms, and what rooms ask for reaches Asterisk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from agi_xmpp.ami.model import AmiInfo, AmiState, Message
+from agi_xmpp.config import ConferenceSettings, PhoneSettings
+from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, ConfigError
+from agi_xmpp.features.conference import gateway as module
+from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.gateway import Gateway
+from agi_xmpp.store import Store
+from agi_xmpp.watch import Watch
+from agi_xmpp.xmpp.model import SessionInfo, SessionState
+from tests.unit.features.conference.fakes import stanza
+from tests.unit.features.phone.fakes import FakeAmi
+
+ROMEO, JULIET = "romeo@example.org/orchard", "juliet@example.org/balcony"
+PHONE = PhoneSettings.model_validate(
+    {
+        "account": "phone",
+        "context": "internal",
+        "user": {"alice@example.org": {"devices": ["PJSIP/101"], "name": "Alice A"}},
+    }
+)
+
+
+class Port:
+    """The stream of a component."""
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+        self.online = False
+        self.sent: list[Element] = []
+
+    def send(self, stanza: Element) -> None:
+        self.sent.append(stanza)
+
+    def take(self) -> list[Element]:
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class Session:
+    """A component's session."""
+
+    def __init__(self, jid: str) -> None:
+        self.account = jid.partition(".")[0]
+        self.port = Port(jid)
+        self.host: Any = None
+
+    def info(self) -> SessionInfo:
+        return SessionInfo(self.account, f"{self.port.domain}/agi-xmpp", SessionState.ONLINE, 0.0)
+
+    def serve_stanzas(self, host: Any) -> Port:
+        self.host = host
+        return self.port
+
+    def begin(self) -> None:
+        self.port.online = True
+        self.host.stream_began()
+
+
+class Manager(FakeAmi):
+    """A manager connection that has lists."""
+
+    def __init__(self) -> None:
+        super().__init__(Getvar={"Response": "Success", "Value": "allowed_not_screened"})
+        self.state = AmiState.STOPPED
+        self.lists: dict[str, list[Mapping[str, str]]] = {}
+
+    def info(self) -> AmiInfo:
+        return AmiInfo("127.0.0.1:5038", self.state, 0.0)
+
+    async def items(
+        self, name: str, headers: Mapping[str, str] | None = None, *, timeout: float | None = None
+    ) -> Sequence[Message]:
+        await self.action(name, headers)
+        return self.lists.get(name, [])
+
+
+class Leg:
+    def __init__(self, agent: Agent, listener: Any) -> None:
+        self.agent, self.listener = agent, listener
+        self.hung_up = asyncio.Event()
+
+    async def send_text(self, text: str, display: str) -> None:
+        self.agent.said.put_nowait((display, text))
+
+    async def hang_up(self) -> None:
+        self.hung_up.set()
+
+
+class Agent:
+    """Calls conferences; each call is answered."""
+
+    def __init__(self, _settings: object) -> None:
+        self.legs: asyncio.Queue[Leg] = asyncio.Queue()
+        self.said: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def call(self, number: str, listener: Any, *, display: str = "") -> Leg:
+        leg = Leg(self, listener)
+        self.legs.put_nowait(leg)
+        return leg
+
+
+class House:
+    """A gateway with rooms at conference.example.org and phones at phone.example.org."""
+
+    def __init__(self, directory: Path, phones: bool = True, **conference: object) -> None:
+        self.settings = ConferenceSettings.model_validate(
+            {
+                "account": "conference",
+                "context": "conferences",
+                "rooms": ["_6XXX"],
+                "owners": ["romeo@example.org"],
+                "room": {"balcony": {"number": "6000", "title": "Balcony"}},
+                **conference,
+            }
+        )
+        self.ami = Manager()
+        self.session = Session("conference.example.org")
+        self.phones = Session("phone.example.org") if phones else None
+        self.agents: list[Agent] = []
+        self.watch = Watch()
+        self.gateway = Gateway(
+            self.settings,
+            PHONE,
+            self.ami,
+            self.session,  # type: ignore[arg-type]
+            self.phones,  # type: ignore[arg-type]
+            Store(""),
+            str(directory),
+            self.watch,
+            self._make_agent,  # type: ignore[arg-type]
+        )
+        (self.agent,) = self.agents
+
+    def _make_agent(self, settings: object) -> Agent:
+        self.agents.append(Agent(settings))
+        return self.agents[-1]
+
+    def changed(self, **keys: object) -> ConferenceSettings:
+        """Return the settings with other keys."""
+        return ConferenceSettings.model_validate({**self.settings.model_dump(exclude_unset=True), **keys})
+
+    async def start(self) -> None:
+        await self.gateway.start()
+        self.session.begin()
+
+    def enter(self, who: str = ROMEO, room: str = "balcony", nick: str = "Romeo") -> list[Element]:
+        self.session.port.take()
+        self.session.host.stanza_came(
+            stanza(
+                f"<presence from='{who}' to='{room}@conference.example.org/{nick}'>"
+                "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            )
+        )
+        return self.session.port.take()
+
+    def leave(self, who: str = ROMEO, room: str = "balcony") -> None:
+        self.session.host.stanza_came(
+            stanza(f"<presence from='{who}' to='{room}@conference.example.org/x' type='unavailable'/>")
+        )
+
+    def say(self, text: str, who: str = ROMEO, to: str = "balcony@conference.example.org", kind: str = "groupchat"):
+        self.session.host.stanza_came(
+            stanza(f"<message from='{who}' to='{to}' type='{kind}' id='m1'><body>{text}</body></message>")
+        )
+
+    async def join(self, number: str = "101", conference: str = "6000", name: str = "Alice A") -> None:
+        """Let a phone come in, and wait until it was told of."""
+        self.gateway.ami_event(joined(number, conference, name))
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let everything happen that is under way and needs nobody else."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def bodies(self) -> list[tuple[str, str]]:
+        """Return the texts that chat got since the last time: from whom, and what."""
+        return [
+            (message.get("from", "").partition("/")[2], stanzas.body_of(message))
+            for message in self.session.port.take()
+            if message.tag == stanzas.MESSAGE and stanzas.body_of(message)
+        ]
+
+    def nicks(self) -> list[tuple[str, str]]:
+        """Return the presences that chat got since the last time: of whom, and the type."""
+        return [
+            (presence.get("from", "").partition("/")[2], presence.get("type", ""))
+            for presence in self.session.port.take()
+            if presence.tag == stanzas.PRESENCE
+        ]
+
+
+def joined(number: str = "101", conference: str = "6000", name: str = "Alice A") -> dict[str, str]:
+    return {
+        "Event": "ConfbridgeJoin",
+        "Conference": conference,
+        "Channel": f"PJSIP/{number}-00000001",
+        "Uniqueid": f"17.{number}",
+        "CallerIDNum": number,
+        "CallerIDName": name,
+        "Muted": "No",
+        "Admin": "No",
+    }
+
+
+def left(number: str = "101", conference: str = "6000") -> dict[str, str]:
+    return {**joined(number, conference), "Event": "ConfbridgeLeave"}
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    house = House(tmp_path)
+    await house.start()
+    yield house
+    await house.gateway.stop()
+
+
+class TestPhones:
+    async def test_a_phone_that_joins_and_leaves_is_seen_in_chat(self, house):
+        house.enter()
+        await house.join()
+        assert house.nicks() == [("Alice A", "")]
+        house.gateway.ami_event(left())
+        assert house.nicks() == [("Alice A", "unavailable")]
+
+    async def test_who_is_in_already_is_there_when_somebody_joins(self, house):
+        await house.join()
+        nicks = [presence.get("from", "").partition("/")[2] for presence in house.enter()]
+        assert "Alice A" in nicks
+
+    async def test_who_was_in_before_we_came_is_found(self, house):
+        item = {**joined(), "BridgeID": "b"}
+        house.ami.lists = {
+            "ConfbridgeListRooms": [{"Conference": "6000"}],
+            "ConfbridgeList": [item],
+            "Status": [item],
+        }
+        house.enter()
+        house.gateway.ami_connected()
+        await house.settle()
+        assert house.nicks() == [("Alice A", "")]
+
+    async def test_conferences_that_are_no_rooms_are_nobodys_business(self, house):
+        await house.join(conference="staff")
+        assert [room.number for room in house.gateway.rooms.own_rooms] == ["6000"]
+
+    async def test_a_conference_that_may_be_a_room_is_one_as_long_as_somebody_is_in(self, house):
+        await house.join(conference="6123")
+        assert [room.number for room in house.gateway.rooms.own_rooms] == ["6000", "6123"]
+        house.gateway.ami_event(left(conference="6123"))
+        assert [room.number for room in house.gateway.rooms.own_rooms] == ["6000"]
+
+    async def test_a_caller_who_withholds_their_name_has_none_in_chat(self, house):
+        house.ami.answers["Getvar"] = {"Response": "Success", "Value": "prohib_not_screened"}
+        house.enter()
+        await house.join()
+        ((nick, kind),) = house.nicks()
+        assert kind == ""
+        assert "Alice" not in nick
+        assert "101" not in nick
+
+    async def test_what_is_not_known_is_not_shown(self, house):
+        house.ami.answers["Getvar"] = AmiRefused("No such channel")
+        house.enter()
+        await house.join()
+        assert "Alice" not in house.nicks()[0][0]
+
+    async def test_a_phone_has_the_address_of_its_owner(self, house):
+        await house.join()
+        (room,) = house.gateway.rooms.own_rooms
+        (phone,) = room.phones.values()
+        assert str(house.gateway.phone_jid(phone.participant)) == "alice@phone.example.org/17.101"
+
+    async def test_a_phone_of_nobody_has_that_of_its_number(self, house):
+        await house.join("555", name="Somebody")
+        (room,) = house.gateway.rooms.own_rooms
+        (phone,) = room.phones.values()
+        assert str(house.gateway.phone_jid(phone.participant)) == "555@phone.example.org/17.555"
+
+    async def test_without_a_domain_of_their_own_phones_have_no_address(self, tmp_path):
+        house = House(tmp_path, phones=False)
+        await house.start()
+        await house.join()
+        (room,) = house.gateway.rooms.own_rooms
+        (phone,) = room.phones.values()
+        assert house.gateway.phone_jid(phone.participant) is None
+        await house.gateway.stop()
+
+    async def test_a_banned_phone_is_thrown_out_and_not_shown(self, house):
+        house.enter()
+        house.session.host.stanza_came(
+            stanza(
+                f"<iq from='{ROMEO}' to='balcony@conference.example.org' type='set' id='1'>"
+                "<query xmlns='http://jabber.org/protocol/muc#admin'>"
+                "<item affiliation='outcast' jid='alice@phone.example.org'/></query></iq>"
+            )
+        )
+        house.session.port.take()
+        await house.join()
+        assert house.nicks() == []
+        assert ("ConfbridgeKick", {"Conference": "6000", "Channel": "PJSIP/101-00000001"}) in house.ami.taken()
+
+
+class TestTexts:
+    async def leg(self, house: House) -> Leg:
+        house.enter()
+        await house.join()
+        async with asyncio.timeout(5):
+            leg = await house.agent.legs.get()
+        house.gateway.ami_event(joined("agi-xmpp"))
+        house.session.port.take()
+        return leg
+
+    async def test_chat_is_read_on_phones_and_then_in_chat(self, house):
+        await self.leg(house)
+        house.say("hello phones")
+        async with asyncio.timeout(5):
+            assert await house.agent.said.get() == ("Romeo", "hello phones")
+        await house.settle()
+        assert house.bodies() == [("Romeo", "hello phones")]
+
+    async def test_phones_are_read_in_chat_under_their_own_name(self, house):
+        leg = await self.leg(house)
+        leg.listener.text_came("Alice A", "hello chat")
+        assert house.bodies() == [("Alice A", "hello chat")]
+
+    async def test_our_own_leg_is_nobody(self, house):
+        await self.leg(house)
+        (room,) = house.gateway.rooms.own_rooms
+        assert len(room.phones) == 1
+
+    async def test_without_phones_chat_goes_on_and_no_call_is_made(self, house):
+        house.enter()
+        house.say("alone")
+        assert house.bodies() == [("Romeo", "alone")]
+        assert house.agent.legs.empty()
+
+    @pytest.mark.parametrize("goes", ["phone", "chat"])
+    async def test_the_leg_goes_with_the_last_phone_or_the_last_in_chat(self, house, goes):
+        leg = await self.leg(house)
+        if goes == "phone":
+            house.gateway.ami_event(left())
+        else:
+            house.leave()
+        async with asyncio.timeout(5):
+            await leg.hung_up.wait()
+
+    async def test_a_word_to_one_phone_goes_by_the_manager(self, house):
+        await self.leg(house)
+        house.ami.taken()
+        house.say("psst", to="balcony@conference.example.org/Alice A", kind="chat")
+        await house.settle()
+        assert house.ami.taken() == [
+            ("SendText", {"Channel": "PJSIP/101-00000001", "Message": "[private] <Romeo> psst"})
+        ]
+        assert house.bodies() == []
+
+    async def test_a_word_that_does_not_arrive_comes_back(self, house):
+        await self.leg(house)
+        house.ami.answers["SendText"] = AmiRefused("No such channel")
+        house.say("psst", to="balcony@conference.example.org/Alice A", kind="chat")
+        await house.settle()
+        (error,) = [message for message in house.session.port.take() if message.tag == stanzas.MESSAGE]
+        assert error.get("type") == "error"
+        assert error.get("to") == ROMEO
+
+    async def test_a_room_that_is_closed_lets_its_leg_go(self, house):
+        house.enter(room="6123")
+        await house.join(conference="6123")
+        async with asyncio.timeout(5):
+            leg = await house.agent.legs.get()
+        house.leave(room="6123")
+        house.gateway.ami_event(left(conference="6123"))
+        async with asyncio.timeout(5):
+            await leg.hung_up.wait()
+        assert [room.number for room in house.gateway.rooms.own_rooms] == ["6000"]
+
+
+class TestActs:
+    async def kick(self, house: House) -> None:
+        house.session.host.stanza_came(
+            stanza(
+                f"<iq from='{ROMEO}' to='balcony@conference.example.org' type='set' id='1'>"
+                "<query xmlns='http://jabber.org/protocol/muc#admin'><item role='none' nick='Alice A'/></query></iq>"
+            )
+        )
+        await house.settle()
+
+    async def test_a_kick_is_carried_out(self, house):
+        house.enter()
+        await house.join()
+        house.ami.taken()
+        await self.kick(house)
+        assert house.ami.taken() == [("ConfbridgeKick", {"Conference": "6000", "Channel": "PJSIP/101-00000001"})]
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (AmiRefused("No active conferences."), "PJSIP/101-00000001 could not be thrown out."),
+            (AmiUnknown("no answer"), "Asterisk did not say whether that was done."),
+            (AmiNotConnected("not connected"), "PJSIP/101-00000001 could not be thrown out."),
+        ],
+    )
+    async def test_what_asterisk_does_not_do_is_told_to_the_room(self, house, error, said, caplog):
+        house.enter()
+        await house.join()
+        house.ami.answers["ConfbridgeKick"] = error
+        house.session.port.take()
+        await self.kick(house)
+        assert house.bodies() == [("", said)]
+        assert f"conference 6000: PJSIP/101-00000001 could not be thrown out: {error}" in caplog.text
+
+
+class TestAsteriskAway:
+    async def test_a_short_break_changes_nothing(self, house):
+        house.enter()
+        await house.join()
+        house.session.port.take()
+        house.gateway.ami_disconnected()
+        house.ami.lists = {"ConfbridgeListRooms": [{"Conference": "6000"}]}
+        house.ami.lists["ConfbridgeList"] = house.ami.lists["Status"] = [{**joined(), "BridgeID": "b"}]
+        house.gateway.ami_connected()
+        await house.settle()
+        assert house.nicks() == []
+
+    async def test_after_a_long_one_the_phones_are_gone(self, house, monkeypatch, caplog):
+        monkeypatch.setattr(module, "LOST_AFTER", 0.0)
+        house.enter()
+        await house.join()
+        house.gateway.ami_connected()
+        house.gateway.ami_disconnected()
+        house.session.port.take()
+        await asyncio.sleep(0.01)
+        assert house.nicks() == [("Alice A", "unavailable")]
+        assert "its phones count as gone" in caplog.text
+
+    async def test_lists_that_cannot_be_had_are_asked_for_again_and_complained_of_once(
+        self, house, monkeypatch, caplog
+    ):
+        monkeypatch.setattr(module, "RESYNC_RETRY", 0.0)
+        house.ami.answers["ConfbridgeListRooms"] = AmiRefused("Permission denied")
+        house.gateway.ami_connected()
+        await house.settle()
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+            "conferences: cannot see who is in the conferences: Permission denied"
+        ]
+        assert house.gateway.status()["problems"] == ["cannot see who is in the conferences: Permission denied"]
+        del house.ami.answers["ConfbridgeListRooms"]
+        await house.settle()
+        assert house.gateway.status()["problems"] == []
+
+
+class TestXmppAway:
+    async def test_what_is_said_meanwhile_arrives_afterwards(self, house):
+        house.enter()
+        house.session.port.online = False
+        await house.join()
+        assert house.nicks() == []
+        house.session.begin()
+        assert ("Alice A", "") in house.nicks()
+
+    async def test_after_too_long_everybody_enters_anew(self, house, monkeypatch):
+        monkeypatch.setattr("agi_xmpp.features.conference.stream.HOLD_TIME", -1.0)
+        house.enter()
+        house.session.port.online = False
+        await house.join()
+        house.session.begin()
+        assert ("Romeo", "unavailable") in house.nicks()
+        assert not house.gateway.rooms.own_rooms[0].has_listeners
+
+
+class TestLife:
+    async def test_at_the_end_everybody_is_told(self, tmp_path):
+        house = House(tmp_path)
+        await house.start()
+        house.enter()
+        await house.gateway.stop()
+        (presence,) = house.session.port.take()
+        assert presence.get("type") == "unavailable"
+        assert house.session.host is None
+
+    async def test_what_was_said_is_there_after_a_restart(self, tmp_path):
+        house = House(tmp_path)
+        await house.start()
+        house.enter()
+        house.say("remember me")
+        await house.gateway.stop()
+        after = House(tmp_path)
+        await after.start()
+        replayed = [stanzas.body_of(element) for element in after.enter() if element.tag == stanzas.MESSAGE]
+        assert "remember me" in replayed
+        await after.gateway.stop()
+
+    async def test_rooms_change_in_place(self, house):
+        house.enter()
+        assert house.gateway.apply(house.changed(room={"balcony": {"number": "6000", "title": "Terrace"}}))
+        (room,) = house.gateway.rooms.own_rooms
+        assert room.title == "Terrace"
+        assert room.has_listeners
+
+    async def test_a_conference_that_becomes_a_room_has_its_phones(self, house):
+        await house.join(conference="staff")
+        assert house.gateway.apply(house.changed(room={"staff": {}}))
+        assert {room.number: len(room.phones) for room in house.gateway.rooms.own_rooms} == {"staff": 1}
+
+    async def test_another_sip_endpoint_needs_a_new_beginning(self, house):
+        assert not house.gateway.apply(house.changed(sip={"endpoint": "other"}))
+
+    async def test_wrong_rooms_are_found_before_anything_is_changed(self, house):
+        changed = house.settings.model_copy(update={"owners": ["@"]})
+        with pytest.raises(ConfigError):
+            house.gateway.apply(changed)
+        assert [room.title for room in house.gateway.rooms.own_rooms] == ["Balcony"]
+
+    async def test_status_tells_who_is_where(self, house):
+        house.enter()
+        await house.join()
+        (room,) = house.gateway.status()["rooms"]
+        assert room == {
+            "room": "balcony@conference.example.org",
+            "number": "6000",
+            "title": "Balcony",
+            "people": 1,
+            "phones": 1,
+            "texts": "connecting",
+        }
+        async with asyncio.timeout(5):
+            await house.agent.legs.get()
+        house.gateway.ami_event(joined("agi-xmpp"))
+        await house.settle()
+        assert house.gateway.status()["rooms"][0]["texts"] == "connected"
+
+    async def test_watch_sees_phones(self, house):
+        await house.join()
+        (line,) = await house.watch.after(0, 0.0)
+        assert line["who"] == "balcony@conference.example.org"
+        assert line["text"] == "Alice A 101 is in by telephone (PJSIP/101-00000001)"
