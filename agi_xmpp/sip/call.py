@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sipmessage import Request, Response
@@ -97,7 +97,7 @@ class _Outcome:
     """What to do with the end of a request; provisional responses are nothing to us."""
 
     ended: Callable[[Response | Failure], None]
-    settled: bool = field(default=False)
+    settled: bool = False
 
     def responded(self, response: Response) -> None:
         if response.code >= 200 and not self.settled:
