@@ -100,7 +100,7 @@ class Rooms:
         if address.local in self._rooms or self._is_full:
             self._outside.note(f"conference {number}: there is no room for it in chat: {self._why_none(address)}")
             return None
-        return self._add(address, number, self._configured.new_room(number))
+        return self._add_new(address, number)
 
     def open(self, address: Jid, owner: Jid) -> Room:
         """Open a room for somebody who joins it, and who owns it from then on.
@@ -116,8 +116,7 @@ class Rooms:
             self._outside.note(f"room {address}: not opened for {owner}: {self._why_none(address)}")
             raise Refused("There are as many rooms as there may be: try again later.", "resource-constraint")
         self._outside.note(f"room {address}: opened by {owner}")
-        config = self._configured.new_room(address.local)
-        room = self._add(address, address.local, config, {owner: Affiliation.OWNER})
+        room = self._add_new(address, address.local, {owner: Affiliation.OWNER})
         self._fresh.add(address)
         return room
 
@@ -145,9 +144,8 @@ class Rooms:
 
     def destroy(self, room: Room, reason: str = "", alternate: Jid | None = None, password: str = "") -> None:
         """Close a room for good: everybody has to go, also from the phone, and what was said is forgotten."""
-        room.destroy(reason, alternate, password)
-        self._kept.forget(room.address)
         self._remove(room)
+        room.destroy(reason, alternate, password)
 
     def close_if_empty(self, number: str) -> None:
         """Close the room of a conference if nobody is in, and it is none that stays. Call it when a phone has gone."""
@@ -155,9 +153,8 @@ class Rooms:
         if room is None or room.occupants or room.phones or room.config.persistent:
             return
         self._outside.note(f"room {room.address}: closed, nobody is in any more")
-        self._outside.forget_archive(room.address)
-        self._kept.forget(room.address)
         self._remove(room)
+        self._outside.forget_archive(room.address)
 
     def restore(self) -> None:
         """Open the rooms of the settings and those that are kept. Called once, at the start."""
@@ -194,9 +191,10 @@ class Rooms:
                 other.phone_joined(participant)
 
     def shut_down(self) -> None:
-        """Tell everybody in chat that the service ends for now (status code 332)."""
+        """Tell everybody in chat that the service ends for now (status code 332); rooms that do not stay are closed."""
         for room in self.own_rooms:
             room.shut_down()
+            self.close_if_empty(room.number)
 
     def status(self) -> list[dict[str, Any]]:
         """Return what `agi-xmpp status` shows of each room: its address and number, and how many are in."""
@@ -241,9 +239,15 @@ class Rooms:
         self._rooms[address.local] = self._by_number[number] = room
         return room
 
+    def _add_new(self, address: Jid, number: str, affiliations: Mapping[Jid, Affiliation] | None = None) -> Room:
+        """Open a room that was not there, without what was said in an earlier one that a crash of ours may have ended."""
+        self._outside.forget_archive(address)
+        return self._add(address, number, self._configured.new_room(number), affiliations)
+
     def _remove(self, room: Room) -> None:
-        """Know a room no more, in which nobody is."""
+        """Know a room no more: nobody finds it from now on, while it sends out who is still in."""
         self._fresh.discard(room.address)
+        self._kept.forget(room.address)
         if self._rooms.get(room.address.local) is room:
             del self._rooms[room.address.local]
         if self._by_number.get(room.number) is room:
@@ -315,9 +319,8 @@ class Rooms:
 
     def _withdraw(self, room: Room, instead: ConfiguredRoom | None) -> None:
         """Close a room that new settings do not have. Its conference goes on: the phones stay in that."""
+        self._remove(room)
         for channel in list(room.phones):
             room.phone_left(channel)
         alternate = None if instead is None else instead.muc or instead.address
         room.destroy("The administrator has changed the rooms.", alternate)
-        self._kept.forget(room.address)
-        self._remove(room)

@@ -328,6 +328,22 @@ def test_a_phone_loses_the_word_and_gets_it_back():
     assert house.outside.muted[1:] == [("PJSIP/101-00000001", False)]
 
 
+def test_a_moderator_mutes_no_phone_that_is_level_with_them():
+    """Whose affiliation is "at or above the moderator's level" keeps the word (section 8.4)."""
+    assert moderating().may_not(PEOPLE["none"], "balcony", role("Alice A", "visitor")) == "not-allowed"
+
+
+def test_the_phone_of_an_admin_gets_the_word_back():
+    house = the_house()
+    room = house.room("balcony")
+    room.set_affiliation(parse("101@phone.example.org"), Affiliation.ADMIN, None)
+    assert house.may_not(PEOPLE["admin"], "balcony", role("Alice A", "visitor")) == "not-allowed"
+    room.phone_changed(phone("Alice A", "101", muted=True))
+    house.outside.take()
+    house.administer(PEOPLE["admin"], "balcony", role("Alice A", "participant"))
+    assert house.outside.muted == [("PJSIP/101-00000001", False)]
+
+
 def test_a_phone_does_not_moderate():
     assert the_house().may_not(PEOPLE["owner"], "balcony", role("Alice A", "moderator")) == "not-allowed"
 

@@ -92,7 +92,7 @@ def test_it_closes_with_the_last_one_and_is_forgotten():
     house.leave(JULIET, "verona/Juliet")
     assert house.names == []
     assert house.service.room_of_number("verona") is None
-    assert house.outside.forgotten == [parse("verona@conference.example.org")]
+    assert house.outside.forgotten == [parse("verona@conference.example.org")] * 2  # when it opens and when it ends
     assert house.table == {}
 
 
@@ -317,6 +317,29 @@ def test_a_room_that_is_destroyed_is_gone_with_all_that_was_said():
     assert house.service.room_of_number("verona") is None
 
 
+@pytest.mark.parametrize("end", ["destroyed", "withdrawn", "empty"])
+def test_a_room_that_ends_is_not_found_any_more_while_it_says_so(end, monkeypatch):
+    """Whoever is told to look at its conference again must not bring the phones back into it."""
+    house = opened()
+    room = house.room("verona")
+    room.phone_joined(phone())
+    found = []
+    monkeypatch.setattr(
+        house.outside, "occupancy_changed", lambda number: found.append(house.service.room_of_number(number))
+    )
+    if end == "destroyed":
+        house.service.destroy(room)
+    elif end == "withdrawn":
+        house.service.apply(settings(room={"square": {"number": "verona", "muc": "square@rooms.example.org"}}))
+    else:
+        room.phone_left("PJSIP/101-00000001")
+        house.leave(ROMEO, "verona/Romeo")
+        found = found[-1:]  # at first, it is a room without people
+    assert found
+    assert set(found) == {None}
+    assert not room.phones
+
+
 # Other settings
 
 
@@ -443,6 +466,32 @@ def test_everybody_is_told_when_the_service_ends():
     house.service.shut_down()
     told = {one.get("to"): codes(one) for one in house.outside.take()}
     assert told == {ROMEO: [110, 332], JULIET: [110, 332]}
+
+
+def test_rooms_that_do_not_stay_end_with_the_service_but_not_under_a_phone():
+    house = opened(room=BALCONY)
+    house.join(ROMEO, "six/Romeo")
+    house.room("six").phone_joined(phone())
+    house.service.shut_down()
+    assert house.names == ["balcony", "six"]
+
+
+def test_nothing_of_an_earlier_room_can_be_read_in_a_new_one():
+    """A crash of ours ends rooms without a word; whoever opens one by the same name is somebody else."""
+    house = House(rooms=OPEN)
+    house.join(JULIET, "verona/Juliet")
+    house.service.room_for_number("6001")
+    assert house.outside.forgotten == [parse("verona@conference.example.org"), parse("6001@conference.example.org")]
+
+
+def test_a_room_that_stays_keeps_what_was_said():
+    house = opened(room=BALCONY)
+    house.configure(ROMEO, "verona", persistentroom="1")
+    again = house.restarted(rooms=OPEN, room=BALCONY)
+    again.join(ROMEO, "verona/Romeo")
+    again.leave(ROMEO, "verona/Romeo")
+    again.service.shut_down()
+    assert again.outside.forgotten == []
 
 
 def test_what_the_status_shows():

@@ -13,7 +13,7 @@ from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, MUC, MUC_ADMIN, MUC_OWNER
 from tests.unit.features.conference.fakes import phone, stanza
 from tests.unit.features.conference.hall import body, codes, condition, item, nick_of, to
-from tests.unit.features.conference.house import DOMAIN, JULIET, PARIS, ROMEO, House, refusal
+from tests.unit.features.conference.house import DOMAIN, JULIET, PARIS, ROMEO, House, refusal, settings
 
 INFO = f"<query xmlns='{DISCO_INFO}'/>"
 ITEMS = f"<query xmlns='{DISCO_ITEMS}'/>"
@@ -175,6 +175,18 @@ def test_whom_a_room_names_comes_into_that_room():
     the = house(room={"balcony": {"members": ["paris@example.net"]}, "tomb": {}})
     assert the.join(PARIS, "balcony/Paris")[0].get("type") is None
     assert condition(the.join(PARIS, "tomb/Paris")[0]) == ("auth", "forbidden")
+
+
+def test_who_is_in_stays_when_the_settings_let_others_in_only():
+    the = house()
+    the.outside.room = the.room("balcony")
+    the.join(ROMEO, "balcony/Romeo")
+    the.join(JULIET, "balcony/Juliet")
+    the.service.apply(settings(room=BALCONY, rooms=ROOMS, allow=["example.net"]))
+    assert body(to(the.message(ROMEO, "balcony", "<body>Adieu</body>"), JULIET)[0]) == "Adieu"
+    the.answer(ROMEO, "balcony", INFO)
+    the.leave(ROMEO, "balcony/Romeo")
+    assert condition(the.join(ROMEO, "balcony/Romeo")[0]) == ("auth", "forbidden")
 
 
 def test_an_owner_lets_no_strangers_in():
