@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.ami import confbridge, presentation
+from agi_xmpp.ami import confbridge
 from agi_xmpp.ami.calls import device_of
 from agi_xmpp.ami.conferences import Change, Conferences, Participant, PhoneChanged, PhoneJoined, PhoneLeft
 from agi_xmpp.ami.model import Ami, AmiState, Message
@@ -28,6 +28,7 @@ from agi_xmpp.features.conference.configured import Configured
 from agi_xmpp.features.conference.mam import Mam
 from agi_xmpp.features.conference.model import Archived, Invitation, Utterance
 from agi_xmpp.features.conference.room import Room
+from agi_xmpp.features.conference.roster import Roster
 from agi_xmpp.features.conference.service import MucService
 from agi_xmpp.features.conference.stream import Outgoing
 from agi_xmpp.features.conference.texts import PhoneTexts
@@ -41,10 +42,6 @@ from agi_xmpp.xmpp.model import Jid, Session, StanzaPort
 
 log = logging.getLogger("agi_xmpp.conference")
 
-#: Seconds without Asterisk after which the phones count as gone.
-LOST_AFTER = 20.0
-#: Seconds until the conferences are asked for again when Asterisk did not list them.
-RESYNC_RETRY = 5.0
 #: Seconds between attempts to reach a conference with our leg at the most.
 CALL_RETRY_MAX = 30.0
 
@@ -95,9 +92,7 @@ class Gateway:
         self._outgoing = Outgoing(self._start_anew)
         self._mam = Mam(self._archive, self._outgoing.send)
         self._background = Background(log, "conferences")
-        self._resync: asyncio.Task[None] | None = None
-        self._lost: asyncio.TimerHandle | None = None
-        self._problem = ""
+        self._roster = Roster(ami, self._conferences, self._apply)
         self._port: StanzaPort | None = None
         table = store.table("conference")
         key = bytes.fromhex(table.setdefault("key", secrets.token_hex(32)))
@@ -142,9 +137,8 @@ class Gateway:
     async def stop(self) -> None:
         """Tell everybody that the rooms close for now, and free everything."""
         self.rooms.shut_down()
-        if self._lost is not None:
-            self._lost.cancel()
         self.session.serve_stanzas(None)
+        await self._roster.stop()
         await self._background.stop()
         await asyncio.gather(*(texts.stop() for texts in self._texts.values()))
         await self._agent.stop()
@@ -171,7 +165,7 @@ class Gateway:
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
         rooms = [{**room, "texts": self._state_of_texts(str(room["number"]))} for room in self.rooms.status()]
-        return {"account": self.session.account, "rooms": rooms, "problems": [*filter(None, [self._problem])]}
+        return {"account": self.session.account, "rooms": rooms, "problems": [*filter(None, [self._roster.problem])]}
 
     def _state_of_texts(self, number: str) -> str:
         texts = self._texts.get(number)
@@ -213,11 +207,7 @@ class Gateway:
 
     def ami_connected(self) -> None:
         """Ask Asterisk who is in which conference."""
-        if self._lost is not None:
-            self._lost.cancel()
-            self._lost = None
-        self._conferences.begin_resync()
-        self._begin_resync()
+        self._roster.ami_connected()
 
     def ami_event(self, event: Message) -> None:
         """Take an event."""
@@ -225,46 +215,11 @@ class Gateway:
             texts = self._texts.get(event["Conference"])
             if texts is not None:
                 texts.entered()
-        self._apply(self._conferences.event(event))
+        self._roster.ami_event(event)
 
     def ami_disconnected(self) -> None:
         """Wait a moment for Asterisk to come back; then its conferences count as over."""
-        if self._resync is not None:
-            self._resync.cancel()
-        self._conferences.lost()
-        if self._lost is None:
-            self._lost = asyncio.get_running_loop().call_later(LOST_AFTER, self._lose_sight)
-
-    def _begin_resync(self) -> None:
-        if self._resync is not None:
-            self._resync.cancel()
-        self._resync = self._background.spawn(self._keep_in_step())
-
-    async def _keep_in_step(self) -> None:
-        """Compare what we know with Asterisk's own lists, until that has worked once."""
-        while True:
-            self._conferences.begin_resync()
-            try:
-                items = await confbridge.participants(self._ami)
-            except AmiError as error:
-                self._apply(self._conferences.resync(None))
-                self._complain(f"cannot see who is in the conferences: {error}")
-                await asyncio.sleep(RESYNC_RETRY)
-            else:
-                self._apply(self._conferences.resync(items))
-                self._complain("")
-                return
-
-    def _lose_sight(self) -> None:
-        self._lost = None
-        log.warning("conferences: no connection to Asterisk for %g s: its phones count as gone", LOST_AFTER)
-        self._conferences.begin_resync()
-        self._apply(self._conferences.resync([]))
-
-    def _complain(self, problem: str) -> None:
-        if problem and problem != self._problem:
-            log.error("conferences: %s", problem)
-        self._problem = problem
+        self._roster.ami_disconnected()
 
     def _apply(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -272,18 +227,6 @@ class Gateway:
                 self._apply_one(change)
             except Exception:
                 log.exception("conference %s: internal error; the others go on", change.number)
-        for participant in self._conferences.take_questions():
-            self._background.spawn(self._ask(participant))
-
-    async def _ask(self, participant: Participant) -> None:
-        """Ask Asterisk whether a caller wants to be known, and go on."""
-        try:
-            withheld = await presentation.is_withheld(self._ami, participant.channel)
-        except AmiError as error:
-            # Gone already, most often. Whoever stays is asked about again at the next look.
-            log.debug("conferences: %s: %s", participant.channel, error)
-            withheld = True
-        self._apply(self._conferences.answer(participant, withheld))
 
     def _apply_one(self, change: Change) -> None:
         match change:
