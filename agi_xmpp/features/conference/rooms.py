@@ -240,7 +240,7 @@ class Rooms:
         return room
 
     def _add_new(self, address: Jid, number: str, affiliations: Mapping[Jid, Affiliation] | None = None) -> Room:
-        """Open a room that was not there, without what was said in an earlier one that a crash of ours may have ended."""
+        """Open a room that was not there, without what was said in an earlier one, which a crash may have ended."""
         self._outside.forget_archive(address)
         return self._add(address, number, self._configured.new_room(number), affiliations)
 
