@@ -97,17 +97,33 @@ async def open_udp(
     Raises:
         SipNotReached: the name is not known, or there is no way there.
     """
-    loop = asyncio.get_running_loop()
     try:
-        _transport, protocol = await loop.create_datagram_endpoint(
-            lambda: Udp(on_datagram, on_refused),
-            local_addr=(bind.strip("[]"), 0) if bind else None,
-            remote_addr=(host.strip("[]"), port),
-        )
+        try:
+            # A connected UDP socket never fails, so the first address of a name is the only one that is tried: of
+            # "localhost", which may begin with ::1, the one that Asterisk's transports have.
+            return await _open(host, port, bind, on_datagram, on_refused, socket.AF_INET)
+        except socket.gaierror:
+            return await _open(host, port, bind, on_datagram, on_refused, socket.AF_UNSPEC)
     except socket.gaierror as error:
         raise SipNotReached(f"the host {host} of [conference.sip] is not known ({error.strerror})") from None
     except OSError as error:
         raise SipNotReached(f"no way to {host}:{port} (UDP): {error.strerror or error}") from None
+
+
+async def _open(
+    host: str,
+    port: int,
+    bind: str,
+    on_datagram: Callable[[bytes], None],
+    on_refused: Callable[[], None],
+    family: socket.AddressFamily,
+) -> Udp:
+    _transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Udp(on_datagram, on_refused),
+        local_addr=(bind.strip("[]"), 0) if bind else None,
+        remote_addr=(host.strip("[]"), port),
+        family=family,
+    )
     return protocol
 
 

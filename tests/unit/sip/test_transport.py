@@ -40,6 +40,15 @@ def bound() -> socket.socket:
     return other
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 async def test_datagrams_of_asterisk_only():
     heard = Heard()
     with bound() as asterisk, bound() as stranger:
@@ -96,6 +105,15 @@ async def test_while_the_network_is_full_nothing_is_queued():
         udp.send(b"sent")
         assert asterisk.recv(100) == b"sent"
         udp.close()
+
+
+@pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
+async def test_of_several_addresses_the_one_that_asterisk_has(host, address):
+    if ":" in address and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    udp = await open_udp(host, 9, "", lambda data: None, lambda: None)
+    assert udp.places[1] == Place(address, 9)
+    udp.close()
 
 
 async def test_a_name_that_is_not_known():
