@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.errors import BadJid
+from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference import nicks, stanzas
 from agi_xmpp.features.conference.model import (
     Affiliation,
@@ -56,35 +56,56 @@ class Invitations:
             self._decline(stanza, sender, declined)
         return bool(invited) or declined is not None
 
-    def _invite(self, stanza: Element, sender: Jid, invited: list[Element]) -> None:
-        occupant = self._state.occupants.of_session(sender)
-        if occupant is None:
-            self._state.refuse(stanza, "not-acceptable", "You are not in this room.")
-        elif self._state.config.members_only and not _may_make_members(occupant):
-            self._state.refuse(stanza, "forbidden", "Only moderators may invite to this room.")
-        elif len(invited) > MAX_INVITED:
-            self._state.refuse(stanza, "policy-violation", f"At most {MAX_INVITED} can be invited at once.")
-        else:
-            for element in invited:
-                self._invite_one(stanza, sender, occupant, element)
+    def invitation(self, sender: Jid | None, invitee: Jid, reason: str = "") -> Invitation:
+        """Return an invitation that may be made. A room for members has the invitee as a member from then on.
 
-    def _invite_one(self, stanza: Element, sender: Jid, occupant: Occupant, element: Element) -> None:
-        try:
-            invitee = parse(element.get("to", "")).bare
-        except BadJid as error:
-            self._state.refuse(stanza, "jid-malformed", f"Nobody was invited: {error}.")
-            return
+        Args:
+            sender: full JID of who invites; None for the dialplan, which may.
+            invitee: bare JID.
+            reason: given by them.
+
+        Raises:
+            Refused: it may not be made.
+        """
+        occupant = self._inviter(sender) if sender is not None else None
         standing = self._state.affiliation_of(invitee)
         if standing is Affiliation.OUTCAST:
-            self._state.refuse(stanza, "forbidden", f"{invitee} is banned from this room.")
-            return
+            raise Refused(f"{invitee} is banned from this room.", "forbidden")
         if self._state.config.members_only and standing is Affiliation.NONE:
             if len(self._state.affiliations) >= MAX_AFFILIATIONS:
-                self._state.refuse(stanza, "resource-constraint", "This room has too many members.")
-                return
+                raise Refused("This room has too many members.", "resource-constraint")
             self._standing.set_affiliation(invitee, Affiliation.MEMBER, occupant)
-        invitation = Invitation(sender, invitee, _reason(element), occupant.nick)
-        self._state.outside.invite(self._state.number, invitation, stanza)
+        return Invitation(sender, invitee, reason[:MAX_REASON], occupant.nick if occupant is not None else "")
+
+    def _inviter(self, sender: Jid) -> Occupant:
+        occupant = self._state.occupants.of_session(sender)
+        if occupant is None:
+            raise Refused("You are not in this room.", "not-acceptable")
+        if self._state.config.members_only and not _may_make_members(occupant):
+            raise Refused("Only moderators may invite to this room.", "forbidden")
+        return occupant
+
+    def _invite(self, stanza: Element, sender: Jid, invited: list[Element]) -> None:
+        try:
+            self._inviter(sender)
+        except Refused as problem:
+            self._state.refuse(stanza, problem.condition, str(problem))
+            return
+        if len(invited) > MAX_INVITED:
+            self._state.refuse(stanza, "policy-violation", f"At most {MAX_INVITED} can be invited at once.")
+            return
+        for element in invited:
+            self._invite_one(stanza, sender, element)
+
+    def _invite_one(self, stanza: Element, sender: Jid, element: Element) -> None:
+        try:
+            invitation = self.invitation(sender, parse(element.get("to", "")).bare, _reason(element))
+        except BadJid as error:
+            self._state.refuse(stanza, "jid-malformed", f"Nobody was invited: {error}.")
+        except Refused as problem:
+            self._state.refuse(stanza, problem.condition, str(problem))
+        else:
+            self._state.outside.invite(self._state.number, invitation, stanza)
 
     def _decline(self, stanza: Element, sender: Jid, element: Element) -> None:
         """Tell who invited. Only those who are in: the room does not carry texts of strangers to anybody else."""

@@ -19,6 +19,7 @@ from agi_xmpp.features.conference.invitations import Invitations
 from agi_xmpp.features.conference.model import (
     Affiliation,
     Archived,
+    Invitation,
     Occupant,
     Outside,
     PhoneOccupant,
@@ -76,8 +77,8 @@ class Room:
         self._relay = Relay(self._state)
         self._entrance = Entrance(self._state, self._presences, self._relay.client_left)
         self._standing = Standing(self._state, self._presences, self._entrance)
-        invitations = Invitations(self._state, self._standing)
-        self._conversation = Conversation(self._state, self._entrance, invitations)
+        self._invitations = Invitations(self._state, self._standing)
+        self._conversation = Conversation(self._state, self._entrance, self._invitations)
 
     # What it is
 
@@ -185,6 +186,19 @@ class Room:
         self._relay.iq_came(stanza, sender, nick)
         if stanzas.is_error(stanza):
             self._entrance.error_came(stanza, sender, entrance.NOT_THERE)
+
+    def invitation(self, sender: Jid | None, invitee: Jid, reason: str = "") -> Invitation:
+        """Return an invitation that may be made. A room for members has the invitee as a member from then on.
+
+        Args:
+            sender: full JID of who invites; None for the dialplan, which may.
+            invitee: bare JID.
+            reason: given by them.
+
+        Raises:
+            Refused: it may not be made.
+        """
+        return self._invitations.invitation(sender, invitee, reason)
 
     # What moderators and owners do; whether they may has been checked
 
