@@ -363,6 +363,33 @@ async def test_so_much_waits_for_the_disk(directory, monkeypatch, caplog, charac
     await overflow(directory, monkeypatch, caplog, "WAITING_SIZE", size + characters, messages, lost)
 
 
+async def test_what_is_written_waits_no_more(directory, monkeypatch):
+    monkeypatch.setattr(module, "WAITING_SIZE", 2 * kept(said(0)).size)
+    async with opened(directory) as archive:
+        for number in range(10):
+            archive.add(BALCONY, said(number))
+            await archive.recent(BALCONY, 1)
+        assert await all_of(archive) == numbered(10)
+
+
+async def test_a_disk_that_fails_again_and_again_is_complained_of_once(directory, monkeypatch, caplog):
+    monkeypatch.setattr(module, "RETRY", 0.001)
+    write, failures = MessageTable.write, iter(range(3))
+
+    def fail(self: MessageTable, changes: object) -> None:
+        if next(failures, None) is not None:
+            raise sqlite3.OperationalError("disk I/O error")
+        write(self, changes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MessageTable, "write", fail)
+    with listening("can be written again; nothing is lost") as heard:
+        async with opened(directory) as archive:
+            archive.add(BALCONY, said(0))
+            await heard.wait()
+            assert await all_of(archive) == ["id0"]
+    assert len(errors(caplog)) == 1, errors(caplog)
+
+
 async def overflow(directory, monkeypatch, caplog, name, limit, messages, lost):
     caplog.set_level(logging.INFO, module.log.name)
     monkeypatch.setattr(module, "RETRY", 0.01)

@@ -197,6 +197,8 @@ def test_ids_of_the_filter_bound_the_count_and_those_of_the_page_do_not(table):
     assert (ids(page.messages), page.count, page.first_index) == (["id4", "id5"], 6, 2)
     outside = table.page(ROOM, Query(after_id="id4", after="id2", max=2))
     assert (ids(outside.messages), outside.first_index) == (["id5", "id6"], 0)
+    beyond = table.page(ROOM, Query(before_id="id4", before="id7", max=2))
+    assert (ids(beyond.messages), beyond.first_index) == (["id2", "id3"], 2)
 
 
 @pytest.mark.parametrize("name", ["after", "before", "after_id", "before_id"])
