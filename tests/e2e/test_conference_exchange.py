@@ -268,7 +268,7 @@ class TestTrueSender:
 [internal]
 exten => _6XXX,1,Answer()
  same => n,ExecIf($["${CHANNEL(endpoint)}"="102"]?Set(FRAME_DROP(RX)=TEXT_DATA))
- same => n,ConfBridge(${EXTEN},room,phone,keys)
+ same => n,ConfBridge(${EXTEN},conference,conference-phone,conference-menu)
 """
             )
             phones = alice, bob, _ = await softphones("101", "102", "103")

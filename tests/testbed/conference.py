@@ -5,9 +5,10 @@
 | 101 … 104 | Alice A, Bob B, Carol C, Dave D: the phone ``PJSIP/101`` … ``PJSIP/104``; the last two have a password |
 | 6000 … 6999, names such as ``verona`` | conferences; ``*1`` mutes who presses it |
 
-Phones dial in the context ``internal``. The endpoint ``agi-xmpp`` is that of agi-xmpp's own leg: it has a password, and
-its context is ``conferences``. A phone that is called into a conference comes to ``s@conference-invited`` with the
-conference's number in ``ROOM``.
+Phones dial in the context ``internal``. The contexts and profiles of the conferences are those that the documents show
+to administrators: ``conferences``, ``conferences-chat`` for the endpoint ``agi-xmpp`` of our own leg, which has a
+password, and ``conference-invited``, where a phone that is called into a conference comes to ``s``, with the number of
+the conference in ``ROOM``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import contextlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from agi_xmpp.render import find, render
 from tests.testbed.ami import Message
 from tests.testbed.asterisk import Asterisk
 from tests.testbed.errors import TestbedError
@@ -64,40 +67,29 @@ auth_type = userpass
 username = {name}
 password = {password}
 """
-_CONFBRIDGE = """
-[general]
-[room]
-type = bridge
-[phone]
-type = user
-quiet = yes
-text_messaging = yes
-[agi-xmpp]
-type = user
-quiet = yes
-startmuted = yes
-text_messaging = yes
-[keys]
-type = menu
-*1 = toggle_mute
-"""
-_CONFERENCE = """,1,Answer()
- same => n,ConfBridge(${EXTEN},room,${IF($["${CHANNEL(endpoint)}"="agi-xmpp"]?agi-xmpp:phone)},keys)
-"""
-_DIALPLAN = f"""
+_DOCUMENT = Path(__file__).parents[2] / "docs/conference.md"
+# Two letters at least: Asterisk's own extensions (h, i, s, t) have one.
+_NAMES = """
 [conferences]
-exten => _6XXX{_CONFERENCE}
-; two letters at least: Asterisk's own extensions (h, i, s, t) have one
-exten => _[a-z][a-z]!{_CONFERENCE}
-[conference-invited]
-exten => s,1,Set(CALLERID(all)=${{PJSIP_ENDPOINT(${{CHANNEL(endpoint)}},callerid)}})
- same => n,Goto(conferences,${{ROOM}},1)
-; Without a context of its own, a text outside of a call runs the dialplan of calls, and comes into the conference.
+exten => _[a-z][a-z]!,1,Answer()
+ same => n,ConfBridge(${EXTEN},conference,conference-phone,conference-menu)
+[conferences-chat]
+exten => _[a-z][a-z]!,1,Answer()
+ same => n,ConfBridge(${EXTEN},conference,conference-chat)
+"""
+# Without a context of its own, a text outside of a call runs the dialplan of calls, and comes into the conference.
+_DIALPLAN = """
 [out-of-call]
 [internal]
-exten => _10[1-4],1,Dial(PJSIP/${{EXTEN}},60)
+exten => _10[1-4],1,Dial(PJSIP/${EXTEN},60)
 include => conferences
 """
+
+
+def _documented(name: str) -> str:
+    """Return the sample of a configuration file of Asterisk in docs/conference.md."""
+    text = _DOCUMENT.read_text(encoding="utf-8")
+    return text.partition(f"```ini\n; /etc/asterisk/{name}\n")[2].partition("```")[0]
 
 
 class ConferenceExchange(Asterisk):
@@ -118,12 +110,12 @@ class ConferenceExchange(Asterisk):
         phones = [
             self._endpoint(number, PHONE_CONTEXT, name) + _AOR.format(name=number) for number, name in NAMES.items()
         ]
-        own = self._endpoint(OWN_LEG, CONFERENCE_CONTEXT, "Chat")
+        own = self._endpoint(OWN_LEG, f"{CONFERENCE_CONTEXT}-chat", "Chat")
         super().__init__(
             rootfs,
             modules=(*_MODULES, *modules),
             pjsip=_TRANSPORT + "".join(phones) + own,
-            files={"confbridge.conf": _CONFBRIDGE, "pjproject.conf": "", **(files or {})},
+            files={"confbridge.conf": _documented("confbridge.conf"), "pjproject.conf": "", **(files or {})},
         )
         self.manager_user = "agi-xmpp"
         self.manager_secret = secrets.token_hex(16)
@@ -167,7 +159,7 @@ class ConferenceExchange(Asterisk):
 
     def _configuration(self) -> dict[str, str]:
         files = super()._configuration()
-        files["extensions.conf"] += _DIALPLAN
+        files["extensions.conf"] += render(find("conference-room"), {"numbers": ["_6XXX"]}) + _NAMES + _DIALPLAN
         files["manager.conf"] += f"""
 [{self.manager_user}]
 secret = {self.manager_secret}
