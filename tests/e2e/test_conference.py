@@ -209,6 +209,26 @@ class TestModerating:
         assert (await hall.enter("juliet", number)).subject == "love"
 
 
+class TestRestarts:
+    async def test_agi_xmpp_is_restarted(self, hall: Hall) -> None:
+        (alice,) = await hall.phones("101")
+        call = await hall.dial(alice, "6000")
+        romeo = await hall.enter("romeo", "balcony")
+        await texts_flow(romeo, "Alice A")
+        await alice.hears("mark")
+        await hall.service.stop()
+        assert {110, 332} <= (await romeo.sees_gone("Romeo")).codes
+        await hall.service.start()
+        await hall.service.online()
+        romeo = await hall.enter("romeo", "balcony")
+        assert "mark" in [heard.body for heard in romeo.history]
+        await texts_flow(romeo, "Alice A")
+        await alice.hears("mark")
+        assert await call.send("still here") == 202
+        await romeo.hears("still here", nick="Alice A")
+        assert set(romeo.members) == {"Romeo", "Alice A"}
+
+
 class TestProfanity:
     @pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
     async def test_a_client_that_people_use(self, hall: Hall) -> None:
