@@ -549,6 +549,12 @@ class TestHangingUp:
         world.run(5)
         assert done == [1]
 
+    def test_an_answer_to_our_call_that_comes_late_is_confirmed_and_no_more(self, world):
+        call, _watch = world.up()
+        call.hang_up(lambda: None)
+        world.core.receive(b"SIP/2.0 200 OK\r\n" + TestCalling._rest_of_answer(world) + b"Content-Length: 0\r\n\r\n")
+        assert world.methods() == ["INVITE", "ACK", "BYE", "ACK"]
+
     def test_both_at_once(self, world):
         call, watch = world.up()
         world.asterisk.ask("BYE")
