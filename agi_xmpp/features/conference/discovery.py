@@ -10,11 +10,9 @@ from xml.etree.ElementTree import Element
 from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.model import RoomConfig
-from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, Field
+from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, MAM, RSM, Field
 from agi_xmpp.xmpp.model import Jid
 
-MAM = "urn:xmpp:mam:2"
-RSM = "http://jabber.org/protocol/rsm"
 STABLE_ID = "http://jabber.org/protocol/muc#stable_id"
 ROOM_INFO = "http://jabber.org/protocol/muc#roominfo"
 
@@ -75,7 +73,7 @@ def room_info(config: RoomConfig, subject: str, people: int, history: int, *, ar
         "muc_public" if config.public else "muc_hidden",
     ]
     if archived:
-        features.append(MAM)
+        features += (MAM, f"{MAM}#extended")  # XEP-0313 section 7
     query = _info(config.title, features)
     fields = [
         Field("muc#roomconfig_roomname", (config.title,), "text-single", "Title"),

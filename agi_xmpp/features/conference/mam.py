@@ -14,17 +14,13 @@ from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.archive import Archive
 from agi_xmpp.features.conference.messages import Mark, Page, Query
 from agi_xmpp.features.conference.model import Archived
-from agi_xmpp.features.conference.stanzas import Field, add
+from agi_xmpp.features.conference.stanzas import MAM, RSM, Field, add
 from agi_xmpp.features.quota import Quota
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
 
-MAM = "urn:xmpp:mam:2"
-RSM = "http://jabber.org/protocol/rsm"
 FORWARD = "urn:xmpp:forward:0"
 VALIDATE = "http://jabber.org/protocol/xdata-validate"
-#: For service discovery of a room whose messages are kept (XEP-0313 section 7).
-FEATURES = (MAM, f"{MAM}#extended")
 
 #: Messages of a page, if the client does not say; and at the most, whatever it says.
 PAGE = 50

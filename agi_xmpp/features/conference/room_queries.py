@@ -9,11 +9,11 @@ from xml.etree.ElementTree import Element
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference import administration, configuration_form, discovery, stanzas
-from agi_xmpp.features.conference.discovery import MAM, Listed
+from agi_xmpp.features.conference.discovery import Listed
 from agi_xmpp.features.conference.model import Affiliation, Outside
 from agi_xmpp.features.conference.room import Room
 from agi_xmpp.features.conference.rooms import Rooms
-from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, FORMS, MUC_ADMIN, MUC_OWNER, PING
+from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, FORMS, MAM, MUC_ADMIN, MUC_OWNER, PING
 from agi_xmpp.features.phone.numbers import plain
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid

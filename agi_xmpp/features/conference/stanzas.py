@@ -30,6 +30,8 @@ STANZA_ID = "urn:xmpp:sid:0"
 OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 CHAT_STATES = "http://jabber.org/protocol/chatstates"
 HINTS = "urn:xmpp:hints"
+MAM = "urn:xmpp:mam:2"
+RSM = "http://jabber.org/protocol/rsm"
 
 MESSAGE = f"{{{CLIENT}}}message"
 PRESENCE = f"{{{CLIENT}}}presence"

@@ -81,6 +81,7 @@ def test_a_room_with_everything_says_so():
         "muc_persistent",
         "muc_hidden",
         "urn:xmpp:mam:2",
+        "urn:xmpp:mam:2#extended",
     }
     assert told.isdisjoint({"muc_open", "muc_unmoderated", "muc_unsecured", "muc_temporary", "muc_public"})
 

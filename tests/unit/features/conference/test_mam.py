@@ -20,7 +20,7 @@ from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference import mam as module
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.archive import Archive
-from agi_xmpp.features.conference.mam import FEATURES, Mam, read_query
+from agi_xmpp.features.conference.mam import Mam, read_query
 from agi_xmpp.features.conference.messages import MessageTable, Page, Query
 from tests.unit.clock import Clock
 from tests.unit.features.conference.fakes import stanza
@@ -388,10 +388,6 @@ async def test_an_answer_is_not_answered(house, type_):
 async def test_without_an_archive_there_is_nothing_to_ask():
     house = House(Archive("", 7))
     assert await house.refused(query()) == ("feature-not-implemented", "cancel")
-
-
-def test_what_is_announced():
-    assert FEATURES == ("urn:xmpp:mam:2", "urn:xmpp:mam:2#extended")
 
 
 async def test_a_file_that_cannot_be_read_is_answered(full, monkeypatch):
