@@ -27,8 +27,9 @@ from agi_xmpp.ami.model import Message
 #: not limited: Asterisk's own limit is theirs (``maxcalls``).
 PAST = 1000
 
-#: Channels of ConfBridge's own: what announces, and what records.
-_HIDDEN = ("CBAnn/", "CBRec/")
+#: Channels of nobody: what announces, what records, and the one that runs the dialplan of texts outside of calls, which
+#: comes into conferences where endpoints have no ``message_context``.
+_HIDDEN = ("CBAnn/", "CBRec/", "Message/")
 
 #: What a caller may have done with name and number (callerid.h): the bits that say so, and "restricted" among them.
 _RESTRICTION, _RESTRICTED = 0x60, 0x20

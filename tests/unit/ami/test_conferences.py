@@ -306,7 +306,11 @@ def test_voice_and_name_of_who_withholds_it():
 
 
 @pytest.mark.parametrize(
-    "channel", ["PJSIP/agi-xmpp-00000001", "CBAnn/6000-00000001;2", "CBRec/conf-6000-uid-1", "CBAnn/6000-00000001;1"]
+    "channel",
+    [
+        *("PJSIP/agi-xmpp-00000001", "CBAnn/6000-00000001;2", "CBRec/conf-6000-uid-1", "CBAnn/6000-00000001;1"),
+        "Message/ast_msg_queue",
+    ],
 )
 def test_our_own_leg_and_confbridge_s_channels_are_hidden(channel):
     watch = Watch("PJSIP/agi-xmpp")
