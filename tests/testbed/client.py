@@ -253,6 +253,17 @@ class Buddy:
         iq = self._client.make_iq_set(sub=ET.fromstring(payload), ito=to)
         return str(await iq.send(timeout=10))
 
+    async def ask(self, to: str, payload: str, kind: Literal["get", "set"] = "get") -> ET.Element:
+        """Send an IQ and return the answer, an ``<iq/>``; an error is returned, too."""
+        iq = self._client.make_iq(ito=to, itype=kind)
+        iq.append(ET.fromstring(payload))
+        try:
+            answer = await iq.send(timeout=10)
+        except slixmpp.exceptions.IqError as error:
+            answer = error.iq
+        xml: ET.Element = answer.xml
+        return xml
+
     async def be(self, show: str = "", status: str = "", priority: int = 0) -> None:
         """Change our presence; the server has it when this returns.
 
