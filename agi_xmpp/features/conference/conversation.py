@@ -155,8 +155,7 @@ class Conversation:
         stanzas.add(message, stanzas.OCCUPANT_ID, "occupant-id", id=self._state.occupant_id(occupant))
         self._send_to_all(message)
         speaker = nicks.of_speaker(occupant.nick)
-        told = f"{speaker} set the subject: {text}" if text.strip() else f"{speaker} removed the subject"
-        self._state.outside.say(self._state.number, Utterance("", told))
+        self._state.outside.say(self._state.number, Utterance("", wording.of_subject(speaker, text)))
 
     # To one
 
@@ -192,24 +191,15 @@ class Conversation:
         phone = self.speaker_of(display)
         nick = phone.nick if phone is not None else ""
         message = stanzas.message(self._state.at(nick), None, "groupchat", self._state.outside.new_id())
-        if phone is None:
-            name = wording.for_chat(nicks.of_speaker(display))[: nicks.MAX_NICK]
-            text = f"<{name or nicks.UNKNOWN}> {text}"
-        stanzas.add(message, stanzas.CLIENT, "body", text)
+        body = text if phone is not None else wording.unproven(display, text)
+        stanzas.add(message, stanzas.CLIENT, "body", body)
         self._publish(message, nick, self._occupant_id(phone))
 
     def speaker_of(self, display: str) -> PhoneOccupant | None:
-        """Return the phone that a text is from by the name that it gives itself.
-
-        The name proves nothing, so it only counts if exactly one phone has it as its caller's name. Those of chat are
-        not looked at: no phone speaks as one of them.
-        """
-        wanted = nicks.folded(nicks.of_speaker(display))
-        if not wanted:
-            return None
-        phones = self._state.occupants.phones.values()
-        found = [phone for phone in phones if nicks.folded(nicks.caller_name(phone.participant)) == wanted]
-        return found[0] if len(found) == 1 else None
+        """Return the phone that a text is from by the name that it gives itself; see `nicks.speaker`."""
+        phones = self._state.occupants.phones
+        participant = nicks.speaker((phone.participant for phone in phones.values()), display)
+        return phones[participant.channel] if participant is not None else None
 
     def announce(self, text: str) -> None:
         """Tell everybody in chat something about this moment; it is not kept."""

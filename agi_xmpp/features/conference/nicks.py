@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.errors import BadJid
@@ -58,6 +58,23 @@ def of_chat(room: Jid, nick: str) -> str | None:
 def caller_name(participant: Participant) -> str:
     """Return who calls: the caller's name, else the number, else what the phone is called; "" if nobody knows."""
     return next(_names(participant), "")
+
+
+def speaker(participants: Iterable[Participant], display: str) -> Participant | None:
+    """Return the phone that a text is from by the name that it gives itself.
+
+    The name proves nothing, so it only counts if exactly one phone has it as its caller's name. Those of chat are not
+    looked at: no phone speaks as one of them.
+
+    Args:
+        participants: the phones that are in.
+        display: the name.
+    """
+    wanted = folded(of_speaker(display))
+    if not wanted:
+        return None
+    found = [one for one in participants if folded(caller_name(one)) == wanted]
+    return found[0] if len(found) == 1 else None
 
 
 def of_caller(room: Jid, participant: Participant) -> str:

@@ -185,10 +185,11 @@ def _shown_children(holder: Holder) -> Iterable[Element]:
     if isinstance(holder, Occupant):
         presence = _shown_presence(holder)
         return () if presence is None else stanzas.without(presence, tags=OURS)
-    return _of_muted_phone() if holder.participant.muted else ()
+    return of_muted_phone() if holder.participant.muted else ()
 
 
-def _of_muted_phone() -> Iterable[Element]:
+def of_muted_phone() -> Sequence[Element]:
+    """Return what the presence of a phone has in it that nobody hears."""
     parent = Element(stanzas.PRESENCE)
     stanzas.add(parent, stanzas.CLIENT, "show", "away")
     stanzas.add(parent, stanzas.CLIENT, "status", "muted")

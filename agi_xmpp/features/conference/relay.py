@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference import stanzas, telephone
 from agi_xmpp.features.conference.conversation import MAX_MESSAGE
 from agi_xmpp.features.conference.model import Occupant, PhoneOccupant
 from agi_xmpp.features.conference.state import RoomState
@@ -76,14 +76,11 @@ class Relay:
         self._waiting.clear()
 
     def _ask_phone(self, stanza: Element, phone: PhoneOccupant) -> None:
-        query = stanzas.child(stanza, stanzas.DISCO_INFO, "query")
-        if stanza.get("type") != "get" or query is None or query.get("node"):
-            self._state.refuse(stanza, "service-unavailable", "This is a telephone.")
-            return
-        answer = Element(query.tag)
-        stanzas.add(answer, stanzas.DISCO_INFO, "identity", category="client", type="phone", name=phone.nick)
-        stanzas.add(answer, stanzas.DISCO_INFO, "feature", var=stanzas.DISCO_INFO)
-        self._state.outside.send(stanzas.result(stanza, answer))
+        info = telephone.info(stanza, phone.nick)
+        if info is None:
+            self._state.refuse(stanza, "service-unavailable", telephone.REFUSAL)
+        else:
+            self._state.outside.send(info)
 
     def _pass_on(self, stanza: Element, sender: Jid, occupant: Occupant, to: Occupant) -> None:
         if stanzas.weight(stanza) > MAX_MESSAGE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference import nicks, stanzas
 from agi_xmpp.xmpp.text import clean_status
 
 ENCRYPTED = "[encrypted message]"
@@ -36,6 +36,17 @@ def for_phones(message: Element) -> str:
     if text and message.find(_CORRECTION) is not None:
         return f"{text} (corrected)"
     return text
+
+
+def of_subject(speaker: str, subject: str) -> str:
+    """Return what phones get when somebody sets the subject, or removes it."""
+    return f"{speaker} set the subject: {subject}" if subject.strip() else f"{speaker} removed the subject"
+
+
+def unproven(display: str, text: str) -> str:
+    """Return a text of a phone that nobody else speaks for: the name that it gives itself stands in brackets."""
+    name = for_chat(nicks.of_speaker(display))[: nicks.MAX_NICK]
+    return f"<{name or nicks.UNKNOWN}> {text}"
 
 
 def for_chat(text: str) -> str:
