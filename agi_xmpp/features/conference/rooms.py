@@ -81,6 +81,41 @@ class Rooms:
         """True if what is said in rooms can be read again (XEP-0313)."""
         return self._settings.archive_days > 0
 
+    @property
+    def patterns(self) -> Sequence[str]:
+        """Which conferences are rooms as soon as somebody joins, as in extensions.conf."""
+        return self._settings.rooms
+
+    def allows(self, jid: Jid, room: Jid) -> bool:
+        """Tell whether somebody may use a room at all, as far as the settings say; the room may still refuse them."""
+        return self._configured.allows(jid, room)
+
+    def address_of(self, number: str) -> Jid | None:
+        """Return the address of the room that a conference is, open or not; None if it is none.
+
+        It is on another service where the settings say so.
+
+        Args:
+            number: of the conference, or the part of the room's address before the ``@``.
+        """
+        if (room := self._by_number.get(number)) is not None:
+            return room.address
+        if other := self._configured.other_room(number):
+            return other
+        is_room = number in self._configured.rooms or self._configured.may_be_opened(number)
+        return parse(f"{number}@{self._domain}") if is_room else None
+
+    def room_at(self, address: Jid) -> Room | None:
+        """Return the room at an address of ours, if there is one now."""
+        return self._rooms.get(address.local) if address.domain == self._domain.domain else None
+
+    def room_to_enter(self, address: Jid) -> Room | None:
+        """Return the room at an address of ours, opened now if the settings allow that; see `room_for_number`."""
+        room = self.room_at(address)
+        if room is not None or address.domain != self._domain.domain:
+            return room
+        return self.room_for_number(address.local)
+
     def room_of_number(self, number: str) -> Room | None:
         """Return the room of a conference, if there is one now."""
         return self._by_number.get(number)
