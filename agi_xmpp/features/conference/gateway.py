@@ -7,6 +7,7 @@ what the world tells them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -22,11 +23,14 @@ from agi_xmpp.ami.conferences import Change, Conferences, Participant, PhoneChan
 from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, SipSettings
-from agi_xmpp.errors import AmiError, AmiUnknown, BadJid
+from agi_xmpp.errors import AmiError, AmiUnknown, BadJid, NotConnected
 from agi_xmpp.features.conference.archive import Archive
 from agi_xmpp.features.conference.configured import Configured
+from agi_xmpp.features.conference.convener import Convener
 from agi_xmpp.features.conference.mam import Mam
 from agi_xmpp.features.conference.model import Archived, Invitation, Utterance
+from agi_xmpp.features.conference.phones_host import PhonesHost
+from agi_xmpp.features.conference.reception import Reception
 from agi_xmpp.features.conference.room import Room
 from agi_xmpp.features.conference.roster import Roster
 from agi_xmpp.features.conference.service import MucService
@@ -94,6 +98,7 @@ class Gateway:
         self._background = Background(log, "conferences")
         self._roster = Roster(ami, self._conferences, self._apply)
         self._port: StanzaPort | None = None
+        self._phones_port: StanzaPort | None = None
         table = store.table("conference")
         key = bytes.fromhex(table.setdefault("key", secrets.token_hex(32)))
         own = parse(session.info().jid)
@@ -101,6 +106,24 @@ class Gateway:
         self.rooms = MucService(
             own.domain, settings, self, store.table("rooms"), key=key, phone_jid=self.phone_jid, own=own
         )
+        self._reception = Reception(
+            settings,
+            phone,
+            self._people,
+            ami,
+            self.rooms,
+            self._conferences,
+            self,
+            domain=own.domain,
+            phones_domain=self._phones_domain,
+            send_from_phones=self._send_from_phones,
+            clock=time.monotonic,
+        )
+
+    @property
+    def convener(self) -> Convener:
+        """Invites for the dialplan, and for who opens a conference from chat."""
+        return self._reception.convener
 
     @staticmethod
     def check(settings: ConferenceSettings, account: AccountSettings) -> None:
@@ -128,6 +151,8 @@ class Gateway:
             room.load_history(await self._archive.recent(room.address, self._settings.history))
         self._port = self.session.serve_stanzas(self)
         self._outgoing.use(self._port)
+        if self.phones is not None:
+            self._phones_port = self.phones.serve_stanzas(PhonesHost(self._reception.direct))
         log.info("conferences: %d rooms at %s", len(self.rooms.own_rooms), self._port.domain)
         if self._ami.info().state is AmiState.ONLINE:
             self.ami_connected()
@@ -138,6 +163,9 @@ class Gateway:
         """Tell everybody that the rooms close for now, and free everything."""
         self.rooms.shut_down()
         self.session.serve_stanzas(None)
+        if self.phones is not None:
+            self.phones.serve_stanzas(None)
+        await self._reception.stop()
         await self._roster.stop()
         await self._background.stop()
         await asyncio.gather(*(texts.stop() for texts in self._texts.values()))
@@ -188,7 +216,7 @@ class Gateway:
 
     def stanza_came(self, stanza: Element) -> bool:
         """See `StanzaHost.stanza_came`."""
-        return self.rooms.stanza_came(stanza)
+        return self._reception.stanza_came(stanza) or self.rooms.stanza_came(stanza)
 
     def stream_began(self) -> None:
         """See `StanzaHost.stream_began`."""
@@ -215,10 +243,12 @@ class Gateway:
             texts = self._texts.get(event["Conference"])
             if texts is not None:
                 texts.entered()
+        self._reception.ami_event(event)
         self._roster.ami_event(event)
 
     def ami_disconnected(self) -> None:
         """Wait a moment for Asterisk to come back; then its conferences count as over."""
+        self._reception.ami_disconnected()
         self._roster.ami_disconnected()
 
     def _apply(self, changes: Sequence[Change]) -> None:
@@ -316,7 +346,8 @@ class Gateway:
 
     def invite(self, number: str, invitation: Invitation, stanza: Element | None) -> None:
         """See `Outside.invite`."""
-        raise NotImplementedError
+        if (room := self._room(number)) is not None:
+            self._reception.invite(room, invitation, stanza)
 
     def archive(self, room: Jid, message: Archived) -> None:
         """See `Outside.archive`."""
@@ -340,12 +371,13 @@ class Gateway:
             texts = None
         if room is None:
             return
+        self._reception.occupancy_changed(room)
         if not room.phones:
             self._tell_of_phones(number)
         wanted = room.has_listeners and bool(self._conferences.of(number))
         if wanted and texts is None:
             pace = Pace(CALL_RETRY_MAX, time.monotonic)
-            texts = self._texts[number] = PhoneTexts(room, self._agent, pace, room.phone_said)
+            texts = self._texts[number] = PhoneTexts(room, self._agent, pace, partial(self._reception.heard, room))
         if texts is not None:
             texts.want(wanted)
 
@@ -360,6 +392,11 @@ class Gateway:
     def note(self, text: str) -> None:
         """See `Outside.note`."""
         log.info("%s", text)
+
+    def _send_from_phones(self, stanza: Element) -> None:
+        if self._phones_port is not None:
+            with contextlib.suppress(NotConnected):  # who waits for an answer finds out by themselves
+                self._phones_port.send(stanza)
 
     def _room(self, number: str) -> Room | None:
         return self.rooms.room_of_number(number)
