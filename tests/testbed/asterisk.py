@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.testbed.ami import Ami, Message, Predicate, Subscription
 from tests.testbed.errors import TestbedError
 from tests.testbed.ports import free_port
-from tests.testbed.program import Program
+from tests.testbed.program import START_TIMEOUT, Program
 from tests.testbed.rootfs import Rootfs, RunDirectory
 
 #: Loaded everywhere, in this order; what a version of Asterisk does not have is left out. Few modules start fast.
@@ -199,6 +199,14 @@ class Asterisk(Program):
         except (TestbedError, TimeoutError, OSError) as error:
             raise AssertionError(f"Asterisk does not answer: {error}\n{self.log_tail()}") from None
         self.assert_alive()
+
+    async def restart_now(self) -> None:
+        """Let it restart by itself, without ending the calls first; it serves again when this returns."""
+        since = self.log_size()
+        with contextlib.suppress(TestbedError):  # it goes before it answers
+            await self.cli("core restart now")
+        await self.disconnect()
+        await self.log_says("Asterisk Ready.", since=since, timeout=START_TIMEOUT)
 
     # Calls
 

@@ -5,8 +5,11 @@ People in chat are real clients on a real server, phones are real SIP user agent
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +18,14 @@ from tests.testbed.client import Buddy
 from tests.testbed.conference import (
     CONFERENCE_CONTEXT,
     INVITED_CONTEXT,
+    NAMES,
     OWN_LEG,
     ConferenceExchange,
     Softphones,
+    device,
 )
 from tests.testbed.muc import Attendee
+from tests.testbed.program import PROBE_INTERVAL
 from tests.testbed.service import Account, Service
 from tests.testbed.softphone import SoftCall, Softphone
 from tests.testbed.xmpp import Accounts, Login, XmppServer
@@ -65,7 +71,7 @@ class Hall:
         server: XmppServer,
         accounts: Accounts,
         service: Service,
-        people: Mapping[str, Person],
+        people: dict[str, Person],
         phones: Softphones,
     ) -> None:
         self.exchange = exchange
@@ -92,6 +98,50 @@ class Hall:
         """
         return await Attendee.enter(self[name].buddy, self.room(node), nick or name.title(), **options)
 
+    async def comes_back(self, name: str) -> Person:
+        """Let somebody's client, whose connection is gone, connect anew under its old address."""
+        before = self[name]
+        await before.buddy.until_gone()
+        login = before.login
+        self.people[name] = Person(login, await Buddy.connect(self.server, login.jid, login.password))
+        return self.people[name]
+
+    async def agrees(self, number: str, attendees: Sequence[Attendee], phones: Sequence[str]) -> None:
+        """Wait until everybody means the same people in a room: each client, agi-xmpp, and Asterisk's list.
+
+        Args:
+            number: of the conference.
+            attendees: all who are in from chat; our own leg is in the conference if there are any, and phones.
+            phones: the numbers of all who are in by telephone.
+
+        Raises:
+            AssertionError: they do not within 15 seconds; the message has what each of them means.
+        """
+        names = {attendee.nick for attendee in attendees} | {NAMES[phone] for phone in phones}
+        legs = [OWN_LEG] if attendees and phones else []
+        wanted = {
+            **{f"client of {attendee.nick}": names for attendee in attendees},
+            "agi-xmpp": {
+                "people": len(attendees),
+                "phones": len(phones),
+                "texts": "connected" if legs else "not needed",
+            },
+            "Asterisk": Counter([*phones, *legs]),
+        }
+        deadline = time.monotonic() + 15.0
+        while (found := await self._meant(number, attendees)) != wanted:
+            assert time.monotonic() < deadline, f"{found}\nis not\n{wanted}\n{self.service.log_tail()}"
+            await asyncio.sleep(PROBE_INTERVAL)
+
+    async def _meant(self, number: str, attendees: Sequence[Attendee]) -> dict[str, Any]:
+        rooms = (await self.service.status())["conference"]["rooms"]
+        room = next((room for room in rooms if room["number"] == number), {"people": 0, "phones": 0, "texts": ""})
+        return {
+            **{f"client of {attendee.nick}": set(attendee.members) for attendee in attendees},
+            "agi-xmpp": {key: room[key] for key in ("people", "phones", "texts")},
+            "Asterisk": Counter(device(channel) for channel in await self.exchange.participants(number)),
+        }
+
     async def phones(self, *numbers: str) -> list[Softphone]:
         """Switch on phones."""
         return await self._phones(*numbers)
@@ -111,6 +161,8 @@ async def open_hall(
     rooms: Mapping[str, Mapping[str, Any]] | None = None,
     conference: Mapping[str, Any] | None = None,
     log_level: Literal["debug", "info"] = "info",
+    component_port: int = 0,
+    manager_port: int = 0,
 ) -> AsyncIterator[Hall]:
     """Open the hall: the conferences 6000 to 6999, and names such as ``verona``, are rooms.
 
@@ -122,18 +174,19 @@ async def open_hall(
         rooms: ``[conference.room.NAME]`` by name.
         conference: further keys of ``[conference]``.
         log_level: ``debug`` has the texts of messages in the log.
+        component_port, manager_port: where agi-xmpp finds the server and Asterisk's manager interface, such as a
+            proxy's; 0 for their own.
     """
     accounts = Accounts(server)
     async with contextlib.AsyncExitStack() as stack:
         crowd: dict[str, Person] = {}
+        stack.push_async_callback(_send_home, crowd)
         for name in people:
             login = await accounts(name)
-            crowd[name] = Person(
-                login, await stack.enter_async_context(Buddy.online(server, login.jid, login.password))
-            )
+            crowd[name] = Person(login, await Buddy.connect(server, login.jid, login.password))
         sections = {
             "ami": {
-                "port": exchange.ami_port,
+                "port": manager_port or exchange.ami_port,
                 "username": exchange.manager_user,
                 "password": exchange.manager_secret,
                 "retry_max": 1.0,
@@ -151,8 +204,8 @@ async def open_hall(
             },
         }
         components = {
-            ACCOUNT: _component(server, server.component_domain),
-            PHONES_ACCOUNT: _component(server, server.phones_domain),
+            ACCOUNT: _component(server, server.component_domain, component_port),
+            PHONES_ACCOUNT: _component(server, server.phones_domain, component_port),
         }
         service = await stack.enter_async_context(
             Service(components, sections=sections, state_directory=state_directory, log_level=log_level)
@@ -163,6 +216,12 @@ async def open_hall(
         service.assert_alive()
 
 
-def _component(server: XmppServer, domain: str) -> Account:
-    settings = {"type": "component", "ca_file": None, "buddies": None}
-    return Account(server, domain, server.component_secret, tls="none", port=server.component_port, settings=settings)
+def _component(server: XmppServer, domain: str, port: int) -> Account:
+    settings = {"type": "component", "ca_file": None, "buddies": None, "retry_max": 1.0}
+    secret = server.component_secret
+    return Account(server, domain, secret, tls="none", port=port or server.component_port, settings=settings)
+
+
+async def _send_home(crowd: Mapping[str, Person]) -> None:
+    for person in crowd.values():
+        await person.buddy.disconnect()

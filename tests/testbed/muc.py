@@ -219,6 +219,26 @@ class Attendee:
         """Wait until a message of ours comes back as an error."""
         return await self.buddy.hears(lambda heard: heard.type == "error" and heard.id == message_id, timeout=timeout)
 
+    async def is_in(self) -> bool:
+        """Ask whether the room has us (XEP-0410), as clients do now and then."""
+        try:
+            await self.buddy.ping(self.of(self.nick))
+        except IqError as error:
+            if Refused(error.iq.xml).condition != "not-acceptable":
+                raise
+            return False
+        return True
+
+    async def archive(self) -> list[Heard]:
+        """Return all that the room has kept (XEP-0313), oldest first, page after page."""
+        client = self._plugin.xmpp
+        client.register_plugin("xep_0313")
+        async with asyncio.timeout(2 * TIMEOUT):
+            results = [
+                result async for result in client.plugin["xep_0313"].iterate(jid=JID(self.room), rsm={"max": 100})
+            ]
+        return [read_message(result["mam_result"]["forwarded"]["stanza"].xml) for result in results]
+
     # What we do
 
     def of(self, nick: str) -> str:

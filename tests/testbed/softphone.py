@@ -303,6 +303,12 @@ class Softphone:
 
         return await self.send(build, headers or {}, body)
 
+    async def lose_power(self) -> None:
+        """Be off from one moment to the next: no call is ended, and nobody listens any more."""
+        self._calls.clear()
+        self._registers = False
+        await self._stack.aclose()
+
     # For its calls
 
     @property
