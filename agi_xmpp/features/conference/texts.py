@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from agi_xmpp.errors import SipError, SipRefused
+from agi_xmpp.errors import SipError, SipNotReached, SipRefused
 from agi_xmpp.features.conference.model import ConferenceRoom, Utterance
 from agi_xmpp.pace import Pace
 from agi_xmpp.sip.model import LegListener
@@ -66,6 +66,8 @@ class PhoneTexts:
         self._entered = asyncio.Event()
         self._changed = asyncio.Event()
         self._waiting: deque[Utterance] = deque()
+        #: What a leg that was over could not take: the next one tries once more.
+        self._again: Utterance | None = None
         #: Why there is no leg; "" if there is one, or it is being made.
         self.problem = ""
         self._task: asyncio.Task[None] | None = None
@@ -171,9 +173,15 @@ class PhoneTexts:
             utterance = self._waiting[0]
             try:
                 await leg.send_text(utterance.text, utterance.speaker)
+            except SipNotReached as error:
+                if self._again is not utterance:
+                    self._again = utterance
+                    return
+                self._come_back(utterance, error)
+                self._fail(str(error))
+                return
             except SipError as error:
-                if self._take(utterance):
-                    self.room.not_spoken(utterance, str(error))
+                self._come_back(utterance, error)
                 if not isinstance(error, SipRefused):
                     self._fail(str(error))
                     return
@@ -181,6 +189,11 @@ class PhoneTexts:
             else:
                 if self._take(utterance):
                     self.room.spoken(utterance)
+
+    def _come_back(self, utterance: Utterance, error: SipError) -> None:
+        """Tell the sender of the first text that the phones have not got it."""
+        if self._take(utterance):
+            self.room.not_spoken(utterance, str(error))
 
     def _take(self, utterance: Utterance) -> bool:
         """Take the first text off the queue; return False if it was let go meanwhile."""

@@ -185,6 +185,27 @@ async def test_a_leg_that_ends_is_made_anew_and_nothing_is_lost(house):
     assert house.agent.calls == 2
 
 
+async def test_if_asterisk_ends_each_call_at_once_the_room_goes_on_and_is_told_once(house, caplog):
+    """As it does where the conference is full or locked."""
+    house.texts.want(True)
+    house.say("a")
+    await house.agent.answered()
+    house.texts.ended("BYE")
+    assert await house.room.next(1) == ["spoken a"]
+    await house.agent.answered()
+    house.say("b")
+    house.texts.ended("BYE")
+    assert await house.room.next(1) == ["spoken b"]
+    assert house.room.announced == ["The phones in this conference cannot read what is written here at the moment."]
+    assert "ended our call before it was in the conference" in caplog.text
+    assert house.agent.said == []
+    await house.agent.answered()
+    house.texts.entered()
+    house.say("c")
+    assert await house.room.next(1) == ["spoken c"]
+    assert house.agent.said == [("Romeo", "c")]
+
+
 async def test_if_asterisk_cannot_be_reached_the_room_goes_on_and_is_told_once(house, caplog):
     house.agent.refusals = [SipNotReached("nobody listens at 127.0.0.1:5060")] * 3
     house.say("before")
@@ -218,6 +239,42 @@ async def test_a_text_without_an_answer_comes_back_and_the_leg_is_made_anew(hous
     assert await house.room.next(1) == ["not spoken a: no answer"]
     async with asyncio.timeout(5):
         await leg.hung_up.wait()
+    await house.agent.answered()
+    house.texts.entered()
+    house.say("b")
+    assert await house.room.next(1) == ["spoken b"]
+
+
+async def test_a_text_that_a_dead_leg_cannot_take_goes_by_the_next_one(house):
+    dead = await house.in_conference()
+    house.agent.failures = [SipNotReached("Asterisk knows no call to 6000 any more")]
+    house.say("a", "b")
+    async with asyncio.timeout(5):
+        await dead.hung_up.wait()
+    await house.agent.answered()
+    house.texts.entered()
+    assert await house.room.next(2) == ["spoken a", "spoken b"]
+    assert house.agent.said == [("Romeo", "a"), ("Romeo", "b")]
+    assert house.room.announced == []
+
+
+async def test_a_text_that_a_dead_leg_cannot_take_is_for_the_room_alone_if_there_is_no_other_leg(house):
+    await house.in_conference()
+    house.agent.failures = [SipNotReached("nobody listens at 127.0.0.1:5060")]
+    house.agent.refusals = [SipNotReached("nobody listens at 127.0.0.1:5060")]
+    house.say("a", "b")
+    assert await house.room.next(2) == ["spoken a", "spoken b"]
+    assert house.agent.said == []
+    assert house.room.announced == ["The phones in this conference cannot read what is written here at the moment."]
+
+
+async def test_a_text_that_two_legs_cannot_take_comes_back(house):
+    await house.in_conference()
+    house.agent.failures = [SipNotReached("no such call")] * 2
+    house.say("a")
+    await house.agent.answered()
+    house.texts.entered()
+    assert await house.room.next(1) == ["not spoken a: no such call"]
     await house.agent.answered()
     house.texts.entered()
     house.say("b")
