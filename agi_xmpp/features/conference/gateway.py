@@ -25,11 +25,13 @@ from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, SipSettings
 from agi_xmpp.errors import AmiError, AmiUnknown, BadJid, NotConnected
 from agi_xmpp.features.conference.archive import Archive
+from agi_xmpp.features.conference.bridges import Bridges
 from agi_xmpp.features.conference.configured import Configured
 from agi_xmpp.features.conference.convener import Convener
 from agi_xmpp.features.conference.mam import Mam
 from agi_xmpp.features.conference.model import Archived, Invitation, Utterance
 from agi_xmpp.features.conference.phones_host import PhonesHost
+from agi_xmpp.features.conference.puppets import Bridge, BridgedRoom
 from agi_xmpp.features.conference.reception import Reception
 from agi_xmpp.features.conference.room import Room
 from agi_xmpp.features.conference.roster import Roster
@@ -48,6 +50,8 @@ log = logging.getLogger("agi_xmpp.conference")
 
 #: Seconds between attempts to reach a conference with our leg at the most.
 CALL_RETRY_MAX = 30.0
+#: Seconds between attempts of a phone to enter a room of another service at the most, and between looks at what is due.
+ENTRY_RETRY_MAX, LOOK = 300.0, 2.0
 
 
 class Gateway:
@@ -106,6 +110,7 @@ class Gateway:
         self.rooms = MucService(
             own.domain, settings, self, store.table("rooms"), key=key, phone_jid=self.phone_jid, own=own
         )
+        self._bridges = Bridges(self._bridge, self._send_from_phones)
         self._reception = Reception(
             settings,
             phone,
@@ -152,7 +157,9 @@ class Gateway:
         self._port = self.session.serve_stanzas(self)
         self._outgoing.use(self._port)
         if self.phones is not None:
-            self._phones_port = self.phones.serve_stanzas(PhonesHost(self._reception.direct))
+            self._bridges.apply(self.rooms.elsewhere)
+            self._phones_port = self.phones.serve_stanzas(PhonesHost(self._bridges, self._reception.direct))
+            self._background.spawn(self._look_after_bridges())
         log.info("conferences: %d rooms at %s", len(self.rooms.own_rooms), self._port.domain)
         if self._ami.info().state is AmiState.ONLINE:
             self.ami_connected()
@@ -162,6 +169,7 @@ class Gateway:
     async def stop(self) -> None:
         """Tell everybody that the rooms close for now, and free everything."""
         self.rooms.shut_down()
+        self._bridges.close()
         self.session.serve_stanzas(None)
         if self.phones is not None:
             self.phones.serve_stanzas(None)
@@ -186,14 +194,18 @@ class Gateway:
             return False
         self.rooms.apply(settings)
         self._settings = settings
+        for number in self._bridges.apply(self.rooms.elsewhere):
+            self.occupancy_changed(number)
         for number in self._conferences.numbers():
             self._tell_of_phones(number)
         return True
 
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
-        rooms = [{**room, "texts": self._state_of_texts(str(room["number"]))} for room in self.rooms.status()]
-        return {"account": self.session.account, "rooms": rooms, "problems": [*filter(None, [self._roster.problem])]}
+        status = [*self.rooms.status(), *(room.status() for room in self._bridges.rooms)]
+        rooms = [{**room, "texts": self._state_of_texts(str(room["number"]))} for room in status]
+        problems = filter(None, [self._roster.problem, *(room.problem for room in self._bridges.rooms)])
+        return {"account": self.session.account, "rooms": rooms, "problems": list(problems)}
 
     def _state_of_texts(self, number: str) -> str:
         texts = self._texts.get(number)
@@ -263,12 +275,12 @@ class Gateway:
             case PhoneJoined(number, participant):
                 self._phone_joined(number, participant)
             case PhoneChanged(number, participant):
-                room = self.rooms.room_of_number(number)
+                room = self._room(number)
                 if room is not None:
                     room.phone_changed(participant)
             case PhoneLeft(number, channel):
                 self._whispers.pop(channel, None)
-                room = self.rooms.room_of_number(number)
+                room = self._room(number)
                 if room is not None:
                     self._watch.add(str(room.address), f"{channel} has gone")
                     room.phone_left(channel)
@@ -276,7 +288,7 @@ class Gateway:
         self.occupancy_changed(change.number)
 
     def _phone_joined(self, number: str, participant: Participant) -> None:
-        room = self.rooms.room_for_number(number)
+        room = self._bridges.room_of_number(number) or self.rooms.room_for_number(number)
         if room is None:
             return
         self._watch.add(str(room.address), f"{_shown(participant)} is in by telephone ({participant.channel})")
@@ -346,7 +358,7 @@ class Gateway:
 
     def invite(self, number: str, invitation: Invitation, stanza: Element | None) -> None:
         """See `Outside.invite`."""
-        if (room := self._room(number)) is not None:
+        if (room := self.rooms.room_of_number(number)) is not None:
             self._reception.invite(room, invitation, stanza)
 
     def archive(self, room: Jid, message: Archived) -> None:
@@ -371,13 +383,16 @@ class Gateway:
             texts = None
         if room is None:
             return
-        self._reception.occupancy_changed(room)
-        if not room.phones:
-            self._tell_of_phones(number)
+        heard: Callable[..., None] = room.phone_said
+        if isinstance(room, Room):
+            self._reception.occupancy_changed(room)
+            heard = partial(self._reception.heard, room)
+            if not room.phones:
+                self._tell_of_phones(number)
         wanted = room.has_listeners and bool(self._conferences.of(number))
         if wanted and texts is None:
             pace = Pace(CALL_RETRY_MAX, time.monotonic)
-            texts = self._texts[number] = PhoneTexts(room, self._agent, pace, partial(self._reception.heard, room))
+            texts = self._texts[number] = PhoneTexts(room, self._agent, pace, heard)
         if texts is not None:
             texts.want(wanted)
 
@@ -398,8 +413,32 @@ class Gateway:
             with contextlib.suppress(NotConnected):  # who waits for an answer finds out by themselves
                 self._phones_port.send(stanza)
 
-    def _room(self, number: str) -> Room | None:
-        return self.rooms.room_of_number(number)
+    def _room(self, number: str) -> Room | BridgedRoom | None:
+        return self._bridges.room_of_number(number) or self.rooms.room_of_number(number)
+
+    # Rooms of other services
+
+    def _bridge(self, bridge: Bridge) -> BridgedRoom:
+        def make_pace() -> Pace:
+            return Pace(ENTRY_RETRY_MAX, time.monotonic)
+
+        return BridgedRoom(bridge, self, self._send_from_phones, self._puppet_address, make_pace, time.monotonic)
+
+    def _puppet_address(self, participant: Participant) -> Jid:
+        """Return the address that a phone enters another service's room with: its own, or one that names nobody."""
+        address = self.phone_jid(participant)
+        if address is None:
+            call = participant.uniqueid
+            address = parse(f"anonymous.{escape(call)}@{self._phones_domain}/{call}")
+        return address
+
+    async def _look_after_bridges(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                self._bridges.tick()
+            except Exception:
+                log.exception("rooms of other services: internal error; they go on")
 
 
 def _shown(participant: Participant) -> str:

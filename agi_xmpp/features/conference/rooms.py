@@ -15,6 +15,7 @@ from agi_xmpp.config import ConferenceSettings
 from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference.configured import Configured, ConfiguredRoom
 from agi_xmpp.features.conference.model import Affiliation, Outside, RoomConfig
+from agi_xmpp.features.conference.puppets import Bridge
 from agi_xmpp.features.conference.room import Room
 from agi_xmpp.features.conference.rooms_kept import KeptRoom, KeptSubject, RoomsKept
 from agi_xmpp.features.phone.numbers import plain
@@ -65,6 +66,15 @@ class Rooms:
     def own_rooms(self) -> Sequence[Room]:
         """All rooms that there are now."""
         return list(self._rooms.values())
+
+    @property
+    def elsewhere(self) -> Sequence[Bridge]:
+        """Rooms of other services that are those of conferences."""
+        return [
+            Bridge(room.number, room.muc, room.config.title, room.config.password)
+            for room in self._configured.rooms.values()
+            if room.muc is not None
+        ]
 
     @property
     def history(self) -> int:
