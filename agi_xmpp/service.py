@@ -300,6 +300,7 @@ class Service:
 
     async def _start_phones(self, phones: Phones | None) -> None:
         self._phones = phones
+        self._join_conferences()
         if phones is not None:
             self._ami_listeners.add(phones)
             await phones.start()
@@ -330,15 +331,24 @@ class Service:
 
     async def _start_conferences(self, conferences: Gateway | None) -> None:
         self._conferences = conferences
+        self._join_conferences()
         if conferences is not None:
             self._ami_listeners.add(conferences)
             await conferences.start()
 
     async def _stop_conferences(self) -> None:
         conferences, self._conferences = self._conferences, None
+        self._join_conferences()
         if conferences is not None:
             self._ami_listeners.remove(conferences)
             await conferences.stop()
+
+    def _join_conferences(self) -> None:
+        """Let the dialplan, and people with phones, invite into conferences."""
+        convener = self._conferences.convener if self._conferences is not None else None
+        self._dispatcher.convener = convener
+        if self._phones is not None:
+            self._phones.convener = convener
 
     def _conferences_changed(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> bool:
         """Tell whether the conferences must begin anew; where only rooms differ they become as they should be."""

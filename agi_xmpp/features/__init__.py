@@ -3,7 +3,7 @@
 To add a verb: write its file, its test, its row in docs/dialplan.md, and one line here.
 """
 
-from agi_xmpp.features import ask, lookup, receive, rooms, send, status
+from agi_xmpp.features import ask, invite, lookup, receive, rooms, send, status
 from agi_xmpp.features.verb import Verb
 from agi_xmpp.features.voicemail import verb as voicemail
 
@@ -18,4 +18,5 @@ VERBS: tuple[Verb, ...] = (
     rooms.JOIN,
     rooms.LEAVE,
     rooms.SEND_GROUP,
+    invite.VERB,
 )

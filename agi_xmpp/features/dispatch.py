@@ -20,6 +20,7 @@ from agi_xmpp.errors import (
     dialplan_status,
 )
 from agi_xmpp.features.call_ends import CallEnds
+from agi_xmpp.features.conference.convener import Convener
 from agi_xmpp.features.contacts.whois import WhoIs
 from agi_xmpp.features.verb import Accounts, Call, Verb, fold
 from agi_xmpp.features.voicemail.delivery import Voicemail
@@ -45,6 +46,7 @@ class Dispatcher:
         who_is: what verbs ask whom a number belongs to; may change while we run.
         ends: undoes at the end of calls what verbs have begun; is to be told of the manager connection.
         voicemail: delivers recordings for verbs.
+        convener: invites into conferences for verbs; may change while we run.
     """
 
     def __init__(self, accounts: Accounts, verbs: Iterable[Verb], routes: Mapping[str, Route]) -> None:
@@ -53,6 +55,7 @@ class Dispatcher:
         self.who_is: WhoIs | None = None
         self.ends = CallEnds()
         self.voicemail: Voicemail | None = None
+        self.convener: Convener | None = None
         self._verbs = {verb.key: verb for verb in verbs}
 
     async def __call__(self, channel: Channel) -> None:
@@ -75,7 +78,8 @@ class Dispatcher:
             raise UsageError(message)
         environment = channel.environment
         call = Call(channel, verb, self.accounts, environment.args, environment.query)
-        call.who_is, call.ends, call.voicemail = self.who_is, self.ends, self.voicemail
+        call.who_is, call.ends = self.who_is, self.ends
+        call.voicemail, call.convener = self.voicemail, self.convener
         await self._run(call)
 
     async def _run(self, call: Call) -> None:

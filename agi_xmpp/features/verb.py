@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from agi_xmpp.agi.channel import Channel
 from agi_xmpp.errors import BadText, UnknownAccount, UsageError
 from agi_xmpp.features.call_ends import CallEnds
+from agi_xmpp.features.conference.convener import Convener
 from agi_xmpp.features.contacts.whois import WhoIs
 from agi_xmpp.features.voicemail.delivery import Voicemail
 from agi_xmpp.quoting import MAX_SECONDS
@@ -103,6 +104,7 @@ class Call:
         who_is: knows whom a number belongs to.
         ends: undoes things at the end of the call.
         voicemail: delivers recordings.
+        convener: invites into conferences; None without any.
     """
 
     channel: Channel
@@ -113,6 +115,7 @@ class Call:
     who_is: WhoIs | None = None
     ends: CallEnds = field(default_factory=CallEnds)
     voicemail: Voicemail | None = None
+    convener: Convener | None = None
 
     @property
     def thread(self) -> str:

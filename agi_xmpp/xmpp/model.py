@@ -98,6 +98,19 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomInvitation:
+    """What somebody is invited to (XEP-0249).
+
+    Attributes:
+        room: its bare JID.
+        reason: in words, or "".
+    """
+
+    room: Jid
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Extras:
     """What a message carries besides its text.
 
@@ -112,6 +125,7 @@ class Extras:
         headline: send it as a headline: every client that is there gets it, and for who is not it is kept nowhere (RFC
             6121 section 8.5.2), unless a record asks for that. Nobody is waked for it.
         subject: a line above the text, or "".
+        invitation: into a room; the text says the same.
     """
 
     buttons: tuple[Button, ...] = ()
@@ -123,6 +137,7 @@ class Extras:
     record: CallRecord | None = None
     headline: bool = False
     subject: str = ""
+    invitation: RoomInvitation | None = None
 
 
 #: Nothing besides the text.

@@ -12,6 +12,7 @@ import aioxmpp.disco.xso
 import aioxmpp.entitycaps.xso
 import aioxmpp.mdr.xso
 import aioxmpp.misc
+import aioxmpp.muc.xso
 import aioxmpp.ping.xso
 import aioxmpp.roster.xso
 import aioxmpp.stanza
@@ -78,6 +79,9 @@ def chat(
         message.xep0066_oob.url = extras.link
     if extras.record:
         cdr.add(message, extras.record)
+    if extras.invitation:
+        room, reason = outward(extras.invitation.room), extras.invitation.reason or None
+        message.xep0249_direct_invite = aioxmpp.muc.xso.DirectInvite(room, reason=reason)
     message.xep0333_markable = extras.markable or bool(extras.buttons)
     if extras.buttons:
         _add_buttons(message, extras.buttons, own)

@@ -93,6 +93,10 @@ class Convener:
         """Tell whether a room is on our own domain."""
         return room.domain == self._domain
 
+    def is_phone(self, invitee: Jid) -> bool:
+        """Tell whether an address is a phone's."""
+        return bool(self._phones_domain) and invitee.domain == self._phones_domain
+
     async def invite(self, address: Jid, invitee: Jid, reason: str = "", wait: float = 0.0) -> Answer:
         """Invite somebody into a room of ours; return what has come of it until then.
 

@@ -62,6 +62,13 @@ class Acting(Protocol):
         """End a call, or reject it while it rings."""
 
 
+class Convening(Protocol):
+    """Opens conferences; `agi_xmpp.features.conference.convener.Convener` implements it."""
+
+    def convene(self, asker: Jid, wanted: str, say: Callable[[str], None]) -> str:
+        """See `Convener.convene`."""
+
+
 class CallNames:
     """The numbers by which people name their calls: ``#2``. A call keeps its own to the end."""
 
@@ -103,6 +110,8 @@ class Switchboard:
         watches: who waits for whom.
         clock: seconds, monotonic; that of the calls.
         names: the numbers of the calls.
+        convener: returns what opens conferences, or None where there are none.
+        tell: writes to somebody in chat, later than the answer to a command.
     """
 
     people: People
@@ -114,6 +123,8 @@ class Switchboard:
     watches: Watches
     clock: Callable[[], float]
     names: CallNames = field(default_factory=CallNames)
+    convener: Callable[[], Convening | None] = lambda: None
+    tell: Callable[[Person, str], None] = lambda _person, _text: None
 
     def calls_of(self, person: Person) -> list[tuple[int, Call]]:
         """Return somebody's calls with their numbers, the oldest first."""
@@ -191,6 +202,11 @@ class PhoneCommand(abc.ABC):
 
     def __init__(self, board: Switchboard) -> None:
         self.board = board
+
+    @property
+    def is_offered(self) -> bool:
+        """True if it can be asked for in this installation."""
+        return True
 
     def read(self, text: str) -> dict[str, str] | None:
         """Return what somebody has said, as if they had filled in the form; None if it is not this command."""
@@ -453,6 +469,46 @@ class Notify(PhoneCommand):
         return self.board.watches.add(asked.person, found)
 
 
+class Conference(PhoneCommand):
+    """A conference with its room in chat (docs/conference.md)."""
+
+    node, title = "conf", "Open a conference"
+    # Not "conference" as well: "conference at five" is an ordinary message.
+    words = ("conf",)
+    pattern = _say(r"conf(?: (?P<people>\S.*))?")
+    examples = (
+        ("conf ann bob", "a conference: your phone, Ann's and Bob's ring, and you are invited to its room in chat"),
+        ("conf 6000 ann", "the same with a certain conference"),
+        ("conf", "a conference for you alone, to invite others from its room"),
+    )
+
+    @property
+    def is_offered(self) -> bool:
+        """See `PhoneCommand.is_offered`."""
+        return self.board.convener() is not None
+
+    def read(self, text: str) -> dict[str, str] | None:
+        """See `PhoneCommand.read`."""
+        return super().read(text) if self.is_offered else None
+
+    def form(self, person: Person) -> Form | None:  # noqa: ARG002 - the same for all
+        """See `PhoneCommand.form`."""
+        self._convener()
+        people = Field("people", "Whom, by names or numbers; the conference's number before them for a certain one")
+        return Form(self.title, "Your phone rings, and theirs; you are invited to the room in chat.", (people,))
+
+    async def run(self, asked: Asked) -> str:
+        """See `PhoneCommand.run`."""
+        wanted = " ".join(asked.values.get("people", "").split())
+        return self._convener().convene(asked.by, wanted, lambda text: self.board.tell(asked.person, text))
+
+    def _convener(self) -> Convening:
+        convener = self.board.convener()
+        if convener is None:
+            raise Refused("There are no conferences here.", "item-not-found")
+        return convener
+
+
 class Help(PhoneCommand):
     """What can be said."""
 
@@ -464,7 +520,8 @@ class Help(PhoneCommand):
 
     async def run(self, asked: Asked) -> str:  # noqa: ARG002 - the list is the same for all
         """See `PhoneCommand.run`."""
-        lines = [f"{text} – {means}" for command in COMMANDS for text, means in command.examples]
+        offered = (command for command in command_set(self.board) if command.is_offered)
+        lines = [f"{text} – {means}" for command in offered for text, means in command.examples]
         return "\n".join(["You can say:", *lines])
 
 
@@ -478,6 +535,7 @@ COMMANDS: tuple[type[PhoneCommand], ...] = (
     ListDevices,
     RingNotes,
     Notify,
+    Conference,
     Help,
 )
 

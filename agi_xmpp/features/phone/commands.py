@@ -18,7 +18,7 @@ import asyncio
 import difflib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from agi_xmpp.errors import AgiXmppError, Refused
 from agi_xmpp.features.asking import Asking
@@ -107,7 +107,7 @@ class PhoneCommands(Guest):
         """See `Guest.commands`. Who is not in the user map finds none."""
         if self._board.people.by_jid(who) is None:
             return ()
-        return [Command(command.node, command.title) for command in self._commands.values() if command.listed]
+        return [Command(command.node, command.title) for command in self._offered() if command.listed]
 
     async def execute(self, who: Jid, node: str, values: Mapping[str, Sequence[str]] | None) -> CommandResult | None:
         """See `Guest.execute`."""
@@ -126,6 +126,9 @@ class PhoneCommands(Guest):
         return CommandResult(await command.run(Asked(person, answers, who)))
 
     # Details
+
+    def _offered(self) -> Iterator[PhoneCommand]:
+        return (command for command in self._commands.values() if command.is_offered)
 
     def _writer(self, message: IncomingMessage) -> Person | None:
         """Return who wrote a message that may be a command."""
@@ -198,7 +201,7 @@ class PhoneCommands(Guest):
     def _hint(self, text: str) -> str:
         """Return how to say what somebody may have meant; "" if it is no command at all."""
         first, _, rest = text.partition(" ")
-        words = {word: command for command in self._commands.values() for word in command.words}
+        words = {word: command for command in self._offered() for word in command.words}
         if command := words.get(first.casefold()):
             return f"{command.explain(text)} Say for example “{command.examples[0][0]}”, or “help”."
         for word in difflib.get_close_matches(first.casefold(), words, n=1, cutoff=_ALIKE):

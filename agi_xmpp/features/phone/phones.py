@@ -25,7 +25,7 @@ from agi_xmpp.features.phone.availability import Availability
 from agi_xmpp.features.phone.book.lookup import Book
 from agi_xmpp.features.phone.book.model import Entry
 from agi_xmpp.features.phone.callers import Callers
-from agi_xmpp.features.phone.command_set import Switchboard
+from agi_xmpp.features.phone.command_set import Convening, Switchboard
 from agi_xmpp.features.phone.commands import PhoneCommands
 from agi_xmpp.features.phone.events import Announcer
 from agi_xmpp.features.phone.notes import ENDING_AGE, Notes
@@ -98,7 +98,11 @@ class Phones:
             self._availability,
             self._watches,
             time.monotonic,
+            convener=lambda: self.convener,
+            tell=self._tell,
         )
+        #: Opens conferences, where there are any.
+        self.convener: Convening | None = None
         #: Whose activity says that they are on the phone; the XMPP server keeps it, whatever becomes of us.
         self._active = store.table("active")
         self._in_sight = False
@@ -418,6 +422,13 @@ class Phones:
             self._show(str(person.jid))
 
     # Details
+
+    def _tell(self, person: Person, text: str) -> None:
+        """Write to somebody in chat, if that is possible now."""
+        try:
+            self._session.queue_message(str(person.jid), text, extras=Extras(expects_answer=False))
+        except AgiXmppError as error:
+            log.warning("%s is not told: %s", person.jid, error)
 
     def _make_commands(self, session: Session) -> PhoneCommands:
         return PhoneCommands(session, self._board, session.guest(Asking), time.monotonic)

@@ -16,6 +16,7 @@ from agi_xmpp.errors import (
     UsageError,
 )
 from agi_xmpp.features import VERBS
+from agi_xmpp.xmpp.model import Jid
 from tests.unit.features.fakes import FOREVER, FakeChannel, FakeSession, dispatcher, run
 
 
@@ -76,6 +77,19 @@ class Busy:
     async def __aexit__(self, *_error): ...
 
 
+class Elsewhere:
+    """Conferences, and the caller is in one whose room is another service's."""
+
+    def place(self, _named, _uniqueid):
+        return Jid("team", "rooms.x.org")
+
+    def is_ours(self, _room):
+        return False
+
+    def is_phone(self, _invitee):
+        return False
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 async def test_the_first_thing_is_a_pessimistic_status(verb):
     session = FakeSession(**dict.fromkeys(FakeSession().results, FOREVER))
@@ -85,6 +99,7 @@ async def test_the_first_thing_is_a_pessimistic_status(verb):
     serving = dispatcher(session)
     serving.who_is = Undecided(session)  # type: ignore[assignment]
     serving.voicemail = Busy(session)  # type: ignore[assignment]
+    serving.convener = Elsewhere()  # type: ignore[assignment]
     task = asyncio.ensure_future(serving(channel))  # type: ignore[arg-type]
     await session.waiting.wait()
     assert channel.variables[verb.status] in ("ERROR", "")

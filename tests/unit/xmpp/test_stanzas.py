@@ -11,11 +11,21 @@ import pytest
 from agi_xmpp.xmpp import stanzas, tuning
 from agi_xmpp.xmpp.call_record import CallRecord, Reason
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.model import Extras, Jid, Show
+from agi_xmpp.xmpp.model import Extras, Jid, RoomInvitation, Show
 from agi_xmpp.xmpp.stanzas import STAMP_TOLERANCE
 
 OWN = parse("agi@fake.test/pbx")
 WALL = datetime.datetime(2026, 11, 21, 12, 0, 0, tzinfo=datetime.UTC)
+
+
+def test_a_message_that_invites_into_a_room() -> None:
+    extras = Extras(invitation=RoomInvitation(Jid("team", "rooms.x.org"), "come over"))
+    message = stanzas.chat("m1", Jid("b", "x.org"), "Come", "", wants_receipt=False, extras=extras, own=OWN)
+    invite = message.xep0249_direct_invite
+    assert (str(invite.jid), invite.reason, message.body.any()) == ("team@rooms.x.org", "come over", "Come")
+    extras = Extras(invitation=RoomInvitation(Jid("team", "rooms.x.org")))
+    message = stanzas.chat("m1", Jid("b", "x.org"), "Come", "", wants_receipt=False, extras=extras, own=OWN)
+    assert message.xep0249_direct_invite.reason is None
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from agi_xmpp.ami.calls import Call, Party, Phase
@@ -68,6 +69,22 @@ class FakeActing:
         await self._take(by, "hangup", person.jid, call_id)
 
 
+class FakeConvening:
+    """Takes down who is to be invited, and refuses what it was told to."""
+
+    def __init__(self) -> None:
+        self.convened: list[tuple[Jid, str]] = []
+        self.refusal: Exception | None = None
+        self.say: Callable[[str], None] = print
+
+    def convene(self, asker: Jid, wanted: str, say: Callable[[str], None]) -> str:
+        if self.refusal:
+            raise self.refusal
+        self.convened.append((asker, wanted))
+        self.say = say
+        return "Conference 6001 is the room 6001@conference.x.org."
+
+
 async def _knows_nobody(_number: str) -> None:
     return None
 
@@ -81,6 +98,8 @@ class Board:
         self.calls: dict[str, list[Call]] = {}
         self.states: dict[str, str] = {}
         self.clock = Clock()
+        self.convening: FakeConvening | None = FakeConvening()
+        self.told: list[tuple[Person, str]] = []
         self.switchboard = Switchboard(
             people=people,
             acting=self.acting,
@@ -90,4 +109,6 @@ class Board:
             availability=Availability(people, settings(), FakeAmi(), lambda _owner: False, {}, {}),  # type: ignore[arg-type]
             watches=Watches(self.session, lambda who: not self.calls.get(str(who.jid)), self.clock),
             clock=self.clock,
+            convener=lambda: self.convening,
+            tell=lambda who, text: self.told.append((who, text)),
         )

@@ -331,6 +331,57 @@ class TestNotify:
         assert len(form.fields[0].options) == (others if listed else 0)
 
 
+class TestConference:
+    @pytest.mark.parametrize(
+        ("text", "people"),
+        [
+            ("conf", ""),
+            ("conf ann bob", "ann bob"),
+            ("CONF 6000 ann", "6000 ann"),
+            ("conf Ann Smith, bob", "Ann Smith, bob"),
+        ],
+    )
+    async def test_who_is_to_come_is_passed_on(self, text, people):
+        stage = Stage()
+        assert await stage.say(text) == "Conference 6001 is the room 6001@conference.x.org."
+        assert stage.convening is not None
+        assert stage.convening.convened == [(PC, people)]
+
+    @pytest.mark.parametrize("text", ["conference at five", "confirm ann", "configure", "confann"])
+    def test_what_is_no_command(self, text):
+        assert Stage().read(text) is None
+
+    async def test_what_comes_of_it_later_is_told_in_chat(self):
+        stage = Stage()
+        await stage.say("conf ann")
+        assert stage.convening is not None
+        stage.convening.say("Ann Smith does not come: User busy (SIP 486).")
+        assert stage.told == [(person(BOB), "Ann Smith does not come: User busy (SIP 486).")]
+
+    async def test_a_refusal_is_passed_on(self):
+        stage = Stage()
+        assert stage.convening is not None
+        stage.convening.refusal = Refused("You may not invite to 6000.", "forbidden")
+        with pytest.raises(Refused, match="You may not invite"):
+            await stage.say("conf 6000 ann")
+
+    def test_the_form_asks_for_people(self):
+        form = Stage().commands["conf"].form(person(BOB))
+        assert form is not None
+        assert [field.var for field in form.fields] == ["people"]
+
+    async def test_it_is_not_offered_where_there_are_no_conferences(self):
+        stage = Stage()
+        stage.convening = None
+        assert not stage.commands["conf"].is_offered
+        assert stage.read("conf ann") is None
+        assert "conf" not in await stage.say("help")
+        with pytest.raises(Refused, match="no conferences"):
+            await stage.commands["conf"].run(Asked(person(BOB), {}, PC))
+        with pytest.raises(Refused, match="no conferences"):
+            stage.commands["conf"].form(person(BOB))
+
+
 async def test_help_lists_all():
     stage = Stage()
     text = await stage.say("help")

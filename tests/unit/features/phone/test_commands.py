@@ -292,7 +292,13 @@ class TestForms:
             ("devices", "My phones"),
             ("notes", "Chat messages about calls"),
             ("notify", "Tell me when somebody is free"),
+            ("conf", "Open a conference"),
         ]
+
+    def test_conferences_are_not_in_the_list_where_there_are_none(self):
+        stage = Stage()
+        stage.convening = None
+        assert "conf" not in [command.node for command in stage.guest.commands(PC)]
 
     @pytest.mark.parametrize("who", [Jid("bob", "evil.example", "pc"), Jid("zoe", "x.org"), Jid("", "x.org")])
     async def test_strangers(self, who):
