@@ -24,12 +24,13 @@ from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, SipSettings
 from agi_xmpp.errors import AmiError, AmiUnknown, BadJid, NotConnected
+from agi_xmpp.features.conference import nicks
 from agi_xmpp.features.conference.archive import Archive
 from agi_xmpp.features.conference.bridges import Bridges
 from agi_xmpp.features.conference.configured import Configured
 from agi_xmpp.features.conference.convener import Convener
 from agi_xmpp.features.conference.mam import Mam
-from agi_xmpp.features.conference.model import Archived, Invitation, Utterance
+from agi_xmpp.features.conference.model import Archived, ConferenceRoom, Invitation, Utterance
 from agi_xmpp.features.conference.phones_host import PhonesHost
 from agi_xmpp.features.conference.puppets import Bridge, BridgedRoom
 from agi_xmpp.features.conference.reception import Reception
@@ -38,6 +39,7 @@ from agi_xmpp.features.conference.roster import Roster
 from agi_xmpp.features.conference.service import MucService
 from agi_xmpp.features.conference.stream import Outgoing
 from agi_xmpp.features.conference.texts import PhoneTexts
+from agi_xmpp.features.conference.whispers import Whispers
 from agi_xmpp.features.phone.people import People, escape
 from agi_xmpp.pace import Pace
 from agi_xmpp.sip.agent import SipAgent
@@ -84,8 +86,8 @@ class Gateway:
         watch: Watch,
         make_agent: Callable[[SipSettings], SipAgent] = SipAgent,
     ) -> None:
-        if not directory:
-            settings = settings.model_copy(update={"archive_days": 0})
+        self._directory = directory
+        settings = self._effective(settings)
         self.session, self.phones = session, phones
         self._settings = settings
         self._ami = ami
@@ -96,7 +98,9 @@ class Gateway:
         self._conferences = Conferences(self._own_device)
         self._agent = make_agent(settings.sip)
         self._texts: dict[str, PhoneTexts] = {}
-        self._whispers: dict[str, asyncio.Lock] = {}
+        self._whispers = Whispers(ami)
+        #: Channels of banned phones that are being thrown out.
+        self._expelled: set[str] = set()
         self._outgoing = Outgoing(self._start_anew)
         self._mam = Mam(self._archive, self._outgoing.send)
         self._background = Background(log, "conferences")
@@ -176,6 +180,7 @@ class Gateway:
         await self._reception.stop()
         await self._roster.stop()
         await self._background.stop()
+        await self._whispers.stop()
         await asyncio.gather(*(texts.stop() for texts in self._texts.values()))
         await self._agent.stop()
         await self._archive.close()
@@ -189,6 +194,7 @@ class Gateway:
         Raises:
             ConfigError: they are wrong; nothing has changed.
         """
+        settings = self._effective(settings)
         rooms = {"room", "rooms", "allow", "owners", "max_rooms", "max_occupants"}
         if settings.model_dump(exclude=rooms) != self._settings.model_dump(exclude=rooms):
             return False
@@ -199,6 +205,10 @@ class Gateway:
         for number in self._conferences.numbers():
             self._tell_of_phones(number)
         return True
+
+    def _effective(self, settings: ConferenceSettings) -> ConferenceSettings:
+        """Return settings as they have effect: without a directory nothing is kept."""
+        return settings if self._directory else settings.model_copy(update={"archive_days": 0})
 
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
@@ -215,7 +225,11 @@ class Gateway:
 
     def phone_jid(self, participant: Participant) -> Jid | None:
         """Return the address of a phone that is in a conference; None if it has none, or does not want it known."""
-        if not self._phones_domain or participant.withheld:
+        return None if participant.withheld else self._address(participant)
+
+    def _address(self, participant: Participant) -> Jid | None:
+        """Return a phone's address for ourselves, also where nobody may know it."""
+        if not self._phones_domain:
             return None
         person = self._people.by_device(participant.device) if self._people is not None else None
         local = person.local if person is not None else escape(participant.number or participant.device)
@@ -279,7 +293,7 @@ class Gateway:
                 if room is not None:
                     room.phone_changed(participant)
             case PhoneLeft(number, channel):
-                self._whispers.pop(channel, None)
+                self._expelled.discard(channel)
                 room = self._room(number)
                 if room is not None:
                     self._watch.add(str(room.address), f"{channel} has gone")
@@ -291,12 +305,19 @@ class Gateway:
         room = self._bridges.room_of_number(number) or self.rooms.room_for_number(number)
         if room is None:
             return
+        if self.rooms.is_banned(number, _bare(self._address(participant))):
+            self._expel(room, participant)
+            return
         self._watch.add(str(room.address), f"{_shown(participant)} is in by telephone ({participant.channel})")
-        if self.rooms.is_banned(number, _bare(self.phone_jid(participant))):
-            log.info("room %s: %s is banned", room.address, participant.channel)
-            self.kick(number, participant.channel)
-        else:
-            room.phone_joined(participant)
+        room.phone_joined(participant)
+
+    def _expel(self, room: ConferenceRoom, participant: Participant) -> None:
+        """Throw a banned phone out; we may be told of it several times until it has gone."""
+        channel = participant.channel
+        if channel not in self._expelled:
+            self._expelled.add(channel)
+            log.info("room %s: %s is banned", room.address, channel)
+            self.kick(room.number, channel)
 
     def _tell_of_phones(self, number: str) -> None:
         """Tell a room that has just been opened who is in its conference already."""
@@ -318,17 +339,9 @@ class Gateway:
 
     def whisper(self, number: str, channel: str, utterance: Utterance) -> None:
         """See `Outside.whisper`."""
-        self._background.spawn(self._whisper(number, channel, utterance))
+        self._whispers.send(channel, utterance.speaker, utterance.text, partial(self._whispered, number, utterance))
 
-    async def _whisper(self, number: str, channel: str, utterance: Utterance) -> None:
-        text = f"<{utterance.speaker}> {utterance.text}" if utterance.speaker else utterance.text
-        reason = ""
-        # One after the other: asyncio's locks are fair.
-        async with self._whispers.setdefault(channel, asyncio.Lock()):
-            try:
-                await confbridge.send_text(self._ami, channel, f"[private] {text}")
-            except AmiError as error:
-                reason = str(error)
+    def _whispered(self, number: str, utterance: Utterance, reason: str) -> None:
         room = self._room(number)
         if room is not None and reason:
             room.not_spoken(utterance, reason)
@@ -337,24 +350,28 @@ class Gateway:
 
     def kick(self, number: str, channel: str) -> None:
         """See `Outside.kick`."""
-        self._act(number, partial(confbridge.kick, self._ami, number, channel), f"{channel} could not be thrown out")
+        self._act(number, channel, partial(confbridge.kick, self._ami, number, channel), "could not be thrown out")
 
     def mute(self, number: str, channel: str, muted: bool) -> None:
         """See `Outside.mute`."""
-        what = f"{channel} could not be {'muted' if muted else 'given the word'}"
-        self._act(number, partial(confbridge.mute, self._ami, number, channel, muted), what)
+        failed = f"could not be {'muted' if muted else 'given the word'}"
+        self._act(number, channel, partial(confbridge.mute, self._ami, number, channel, muted), failed)
 
-    def _act(self, number: str, action: Callable[[], Awaitable[None]], failed: str) -> None:
-        self._background.spawn(self._carry_out(number, action, failed))
+    def _act(self, number: str, channel: str, action: Callable[[], Awaitable[None]], failed: str) -> None:
+        self._background.spawn(self._carry_out(number, channel, action, failed))
 
-    async def _carry_out(self, number: str, action: Callable[[], Awaitable[None]], failed: str) -> None:
+    async def _carry_out(self, number: str, channel: str, action: Callable[[], Awaitable[None]], failed: str) -> None:
         try:
             await action()
         except AmiError as error:
-            log.error("conference %s: %s: %s", number, failed, error)
+            self._expelled.discard(channel)
+            log.error("conference %s: %s %s: %s", number, channel, failed, error)
             if (room := self._room(number)) is not None:
                 unknown = isinstance(error, AmiUnknown)
-                room.announce("Asterisk did not say whether that was done." if unknown else f"{failed}.")
+                # Not the channel: that is the phone's name, which not everybody may know.
+                phone = room.phones.get(channel)
+                who = phone.nick if phone is not None else "A phone"
+                room.announce("Asterisk did not say whether that was done." if unknown else f"{who} {failed}.")
 
     def invite(self, number: str, invitation: Invitation, stanza: Element | None) -> None:
         """See `Outside.invite`."""
@@ -379,6 +396,7 @@ class Gateway:
         texts = self._texts.get(number)
         if texts is not None and texts.room is not room:
             del self._texts[number]
+            texts.want(False)  # what waits is for the room that was, and is said now
             self._background.spawn(texts.stop())
             texts = None
         if room is None:
@@ -406,7 +424,7 @@ class Gateway:
 
     def note(self, text: str) -> None:
         """See `Outside.note`."""
-        log.info("%s", text)
+        log.info("%s", nicks.shown(text))  # one line: strangers' reasons are in it
 
     def _send_from_phones(self, stanza: Element) -> None:
         if self._phones_port is not None:

@@ -158,10 +158,15 @@ class PhoneTexts:
         """Stay in as long as it lasts, and say what is to be said."""
         try:
             async with asyncio.timeout(ENTRY_TIME):
-                await self._entered.wait()
+                while self._wanted and not self._over and not self._entered.is_set():
+                    await self._next_change()
         except TimeoutError:
             # Without a manager connection nobody tells us. Most conferences take a second.
             self._entered.set()
+        if self._wanted and not self._entered.is_set():
+            # The conference is full, locked, or wants a PIN. To call again and again keeps texts waiting for ever.
+            self._fail("Asterisk ended our call before it was in the conference")
+            return
         if self.problem:
             log.info("conference %s: texts reach the phones again", self.room.number)
             self.problem = ""

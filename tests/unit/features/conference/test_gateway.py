@@ -15,8 +15,10 @@ from agi_xmpp.config import ConferenceSettings, PhoneSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, ConfigError
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.gateway import Gateway
+from agi_xmpp.features.conference.messages import Query
 from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
+from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import SessionInfo, SessionState
 from tests.unit.features.conference.fakes import stanza
 from tests.unit.features.phone.fakes import FakeAmi
@@ -117,7 +119,7 @@ class Agent:
 class House:
     """A gateway with rooms at conference.example.org and phones at phone.example.org."""
 
-    def __init__(self, directory: Path, phones: bool = True, **conference: object) -> None:
+    def __init__(self, directory: Path | str, phones: bool = True, **conference: object) -> None:
         self.settings = ConferenceSettings.model_validate(
             {
                 "account": "conference",
@@ -222,6 +224,18 @@ def left(number: str = "101", conference: str = "6000") -> dict[str, str]:
     return {**joined(number, conference), "Event": "ConfbridgeLeave"}
 
 
+def ban(house: House) -> None:
+    """Let Alice's phone be banned."""
+    house.session.host.stanza_came(
+        stanza(
+            f"<iq from='{ROMEO}' to='balcony@conference.example.org' type='set' id='1'>"
+            "<query xmlns='http://jabber.org/protocol/muc#admin'>"
+            "<item affiliation='outcast' jid='alice@phone.example.org'/></query></iq>"
+        )
+    )
+    house.session.port.take()
+
+
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path)
@@ -303,17 +317,32 @@ class TestPhones:
 
     async def test_a_banned_phone_is_thrown_out_and_not_shown(self, house):
         house.enter()
-        house.session.host.stanza_came(
-            stanza(
-                f"<iq from='{ROMEO}' to='balcony@conference.example.org' type='set' id='1'>"
-                "<query xmlns='http://jabber.org/protocol/muc#admin'>"
-                "<item affiliation='outcast' jid='alice@phone.example.org'/></query></iq>"
-            )
-        )
-        house.session.port.take()
+        ban(house)
         await house.join()
         assert house.nicks() == []
-        assert ("ConfbridgeKick", {"Conference": "6000", "Channel": "PJSIP/101-00000001"}) in house.ami.taken()
+        kick = ("ConfbridgeKick", {"Conference": "6000", "Channel": "PJSIP/101-00000001"})
+        assert [action for action in house.ami.taken() if action[0] == "ConfbridgeKick"] == [kick]
+        house.enter(JULIET, nick="Juliet")
+        await house.settle()
+        assert "ConfbridgeKick" not in house.ami.names  # it is on its way out
+
+    async def test_a_phone_that_withholds_its_number_is_banned_all_the_same(self, house):
+        house.enter()
+        ban(house)
+        house.ami.answers["Getvar"] = {"Response": "Success", "Value": "prohib_not_screened"}
+        await house.join()
+        assert house.nicks() == []
+        assert "ConfbridgeKick" in house.ami.names
+
+    async def test_a_banned_phone_that_could_not_be_thrown_out_is_tried_again(self, house):
+        house.enter()
+        ban(house)
+        house.ami.answers["ConfbridgeKick"] = AmiUnknown("no answer")
+        await house.join()
+        house.ami.taken()
+        house.enter(JULIET, nick="Juliet")
+        await house.settle()
+        assert "ConfbridgeKick" in house.ami.names
 
 
 class TestTexts:
@@ -370,6 +399,30 @@ class TestTexts:
         ]
         assert house.bodies() == []
 
+    async def test_each_line_for_one_phone_says_whose_it_is(self, house):
+        await self.leg(house)
+        house.ami.taken()
+        house.say("psst\n&lt;Boss&gt; go home", to="balcony@conference.example.org/Alice A", kind="chat")
+        await house.settle()
+        assert [headers["Message"] for _name, headers in house.ami.taken()] == [
+            "[private] <Romeo> psst",
+            "[private] <Romeo> <Boss> go home",
+        ]
+
+    async def test_what_waits_when_a_room_closes_is_forgotten_with_it(self, house):
+        house.enter(room="6123")
+        await house.join(conference="6123")
+        house.say("the last word", to="6123@conference.example.org")  # our leg is not in yet
+        house.session.host.stanza_came(
+            stanza(
+                f"<iq from='{ROMEO}' to='6123@conference.example.org' type='set' id='1'>"
+                "<query xmlns='http://jabber.org/protocol/muc#owner'><destroy/></query></iq>"
+            )
+        )
+        await house.settle()
+        page = await house.gateway._archive.page(parse("6123@conference.example.org"), Query())
+        assert page.messages == ()
+
     async def test_a_word_that_does_not_arrive_comes_back(self, house):
         await self.leg(house)
         house.ami.answers["SendText"] = AmiRefused("No such channel")
@@ -411,9 +464,9 @@ class TestActs:
     @pytest.mark.parametrize(
         ("error", "said"),
         [
-            (AmiRefused("No active conferences."), "PJSIP/101-00000001 could not be thrown out."),
+            (AmiRefused("No active conferences."), "Alice A could not be thrown out."),
             (AmiUnknown("no answer"), "Asterisk did not say whether that was done."),
-            (AmiNotConnected("not connected"), "PJSIP/101-00000001 could not be thrown out."),
+            (AmiNotConnected("not connected"), "Alice A could not be thrown out."),
         ],
     )
     async def test_what_asterisk_does_not_do_is_told_to_the_room(self, house, error, said, caplog):
@@ -424,6 +477,21 @@ class TestActs:
         await self.kick(house)
         assert house.bodies() == [("", said)]
         assert f"conference 6000: PJSIP/101-00000001 could not be thrown out: {error}" in caplog.text
+
+    async def test_who_it_was_not_done_to_stays_as_unknown_as_they_are(self, house):
+        house.ami.answers["Getvar"] = {"Response": "Success", "Value": "prohib_not_screened"}
+        house.ami.answers["ConfbridgeMute"] = AmiRefused("No active conferences.")
+        house.enter()
+        await house.join()
+        house.session.port.take()
+        house.gateway.mute("6000", "PJSIP/101-00000001", muted=True)
+        await house.settle()
+        assert house.bodies() == [("", "phone could not be muted.")]
+
+    async def test_a_reason_is_no_line_of_the_log_of_its_own(self, house, caplog):
+        caplog.set_level("INFO")
+        house.gateway.note("room a: bob was thrown out: bye\n2026-11-21 INFO room b: destroyed by ann\u2028x")
+        assert caplog.messages == ["room a: bob was thrown out: bye 2026-11-21 INFO room b: destroyed by ann x"]
 
 
 class TestAsteriskAway:
@@ -493,6 +561,14 @@ class TestLife:
         (room,) = house.gateway.rooms.own_rooms
         assert room.title == "Terrace"
         assert room.has_listeners
+
+    async def test_rooms_change_in_place_also_where_nothing_is_kept(self):
+        house = House("")
+        await house.start()
+        house.enter()
+        assert house.gateway.apply(house.changed(room={"balcony": {"number": "6000", "title": "Terrace"}}))
+        assert not house.gateway.rooms.archived
+        await house.gateway.stop()
 
     async def test_a_conference_that_becomes_a_room_has_its_phones(self, house):
         await house.join(conference="staff")
