@@ -152,6 +152,11 @@ class Settings(Section):
         for key, room in conference.room.items():
             if room.muc and room.muc.rpartition("@")[2].casefold() in domains:
                 raise ValueError(f"conference.room.{key}.muc: {room.muc} is at a domain of our own; leave muc away")
+            if room.muc and not conference.phones:
+                raise ValueError(
+                    f"conference.room.{key}.muc: phones need addresses of their own to enter {room.muc}: set"
+                    " conference.phones"
+                )
 
     def _find_account(self, key: str, name: str) -> AccountSettings:
         """Return an account by its name; ``key`` is where the name stands."""

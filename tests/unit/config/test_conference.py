@@ -166,7 +166,7 @@ def test_rooms_that_are_none_or_the_same(rooms: dict[str, Any], words: str) -> N
 
 def test_rooms_that_differ() -> None:
     rooms: dict[str, Any] = {"6000": {}, "6001": {"number": "6001"}, "b1": {"number": "6002"}, "c1": {"muc": GARDEN}}
-    assert len(conference(room=rooms).room) == 4
+    assert len(conference(phones="phones", room=rooms).room) == 4
 
 
 @pytest.mark.parametrize(
@@ -196,6 +196,7 @@ def test_rooms_that_differ() -> None:
         ({"phones": "bot"}, "conference.phones: account 'bot' is no component"),
         ({"phones": "rooms"}, "conference.phones: phones need another component than the rooms"),
         ({"phones": "phones", **room(muc="g@Phone.example.org")}, "g@Phone.example.org is at a domain of our own"),
+        (room(muc=GARDEN), f"conference.room.balcony.muc: phones need addresses of their own to enter {GARDEN}"),
         ({"sections": {"ami": None}}, "[conference] needs [ami]"),
         (
             {"sections": {"phone": {"account": "rooms", "context": "internal"}}},
