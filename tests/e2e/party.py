@@ -62,11 +62,13 @@ class Party:
     Attributes:
         hall: where it is.
         number: of the conference; it is a room as soon as somebody comes.
+        guests: who has dialled in, by the phone's number.
     """
 
     def __init__(self, hall: Hall, phones: Softphones, stack: contextlib.AsyncExitStack) -> None:
         self.hall = hall
         self.number = f"6{secrets.randbelow(900):03}"
+        self.guests: dict[str, Guest] = {}
         self._phones = phones
         self._stack = stack
         self._entered: set[tuple[Buddy, str]] = set()
@@ -111,7 +113,8 @@ class Party:
         """Let a phone dial in; return when Asterisk says that it is in."""
         (softphone,) = await self._phones(phone)
         call, _ = await self.hall.exchange.enters(softphone, number or self.number)
-        return Guest(softphone, call, NAMES[phone])
+        self.guests[phone] = Guest(softphone, call, NAMES[phone])
+        return self.guests[phone]
 
     def end(self) -> None:
         """Let everybody in chat leave."""

@@ -8,7 +8,7 @@ and what happens when something is restarted.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -556,15 +556,22 @@ class TestTexts:
         client.register_plugin("xep_0313")
         mam = client.plugin["xep_0313"]
 
-        async def page(*, reverse: bool = False, **rsm: Any) -> tuple[list[str], list[str], bool]:
-            answer = await mam.retrieve(jid=party.room, reverse=reverse, rsm=rsm, timeout=10)
+        async def page(**rsm: Any) -> tuple[list[str], list[str], bool]:
+            answer = await mam.retrieve(jid=party.room, rsm=rsm, timeout=10)
             found = answer["mam"]["results"]
-            texts = [result["mam_result"]["forwarded"]["stanza"]["body"] for result in found]
-            return texts, [result["mam_result"]["id"] for result in found], answer["mam_fin"]["complete"] == "true"
+            return (
+                texts_of(found),
+                [result["mam_result"]["id"] for result in found],
+                answer["mam_fin"]["complete"] == "true",
+            )
+
+        def texts_of(results: Iterable[Any]) -> list[str]:
+            return [result["mam_result"]["forwarded"]["stanza"]["body"] for result in results]
 
         texts, ids, complete = await page(max=50)
         assert (texts, complete) == (everything, True)
-        assert (await page(max=2, reverse=True))[0] == everything[-2:], "the last page, which clients ask for at first"
+        backwards = [message async for message in mam.iterate(jid=party.room, reverse=True, rsm={"max": 2})]
+        assert texts_of(backwards) == everything[::-1]
         assert (await page(max=2, before=ids[2]))[0] == everything[:2]
         assert (await page(max=50, after=ids[1]))[0] == everything[2:]
         assert (await page(max=2, after=ids[3]))[0] == []
