@@ -227,6 +227,9 @@ class Service:
             if name in old.account:
                 ending.append(self.accounts.remove(name))
             self.accounts.add(name, session)  # from now on verbs wait for the new login
+        conferences = self._conferences
+        if conferences is not None and not {conferences.session, conferences.phones}.isdisjoint(ending):
+            await self._stop_conferences()  # while people can still be told
         # The server knows one login for each resource: the old one has to end first.
         await _stop(ending)
         for session in fresh.values():
@@ -330,11 +333,12 @@ class Service:
         )
 
     async def _start_conferences(self, conferences: Gateway | None) -> None:
+        if conferences is not None:
+            # Nobody is told of it before: a phone that comes in, or an invitation, would open rooms anew that are kept.
+            await conferences.start()
+            self._ami_listeners.add(conferences)
         self._conferences = conferences
         self._join_conferences()
-        if conferences is not None:
-            self._ami_listeners.add(conferences)
-            await conferences.start()
 
     async def _stop_conferences(self) -> None:
         conferences, self._conferences = self._conferences, None

@@ -309,6 +309,65 @@ async def test_a_session_that_serves_no_phones_any_more_has_no_host(made, tmp_pa
     await service.stop()
 
 
+CONFERENCES = """
+[account.rooms]
+type = "component"
+jid = "conference.example.org"
+password = "{0}"
+[conference]
+account = "rooms"
+context = "conferences"
+"""
+
+
+async def test_conferences_begin_before_they_are_told_of_phones_and_end_before_their_session(
+    made, tmp_path, monkeypatch
+):
+    make, log, write = made
+    heard: list[str] = []
+
+    class Conferences:
+        convener = None
+
+        def __init__(self, _conference, _phone, _ami, session, *_others):
+            self.session, self.phones = session, None
+
+        @staticmethod
+        def check(*_settings):
+            pass
+
+        async def start(self):
+            await asyncio.sleep(0)
+            service._ami_listeners.ami_event({"Event": "ConfbridgeJoin"})
+            log.append(("conferences begin", *heard))
+
+        async def stop(self):
+            log.append(("conferences end",))
+
+        def ami_event(self, event):
+            heard.append(event["Event"])
+
+    monkeypatch.setattr("agi_xmpp.service.Gateway", Conferences)
+    service = make()
+    await service.start()
+    write(PHONES + CONFERENCES.format("one-secret-word"))
+    await service.reload()
+    assert ("conferences begin",) in log
+    service._ami_listeners.ami_event({"Event": "ConfbridgeLeave"})
+    assert heard == ["ConfbridgeLeave"]
+    log.clear()
+    heard.clear()
+    write(PHONES + CONFERENCES.format("another-word"))
+    await service.reload()
+    assert [entry[:2] for entry in log] == [
+        ("conferences end",),
+        ("stop", "rooms"),
+        ("start", "rooms"),
+        ("conferences begin",),
+    ]
+    await service.stop()
+
+
 async def test_while_new_contacts_are_read_the_old_ones_count(made, tmp_path, monkeypatch):
     make, _, write = made
     people = tmp_path / "people.csv"
