@@ -81,7 +81,7 @@ class Conversation:
             if text or not _is_chat_state(stanza):
                 self._refuse(stanza, "forbidden", "You have no voice in this room.")
         elif text:
-            speaker = nicks.of_speaker(occupant.nick)
+            speaker = nicks.for_phones(occupant.nick)
             self._state.outside.say(self._state.number, Utterance(speaker, text, stanza, sender, occupant.nick))
         else:
             self._reflect(stanza, occupant.nick, sender)
@@ -154,7 +154,7 @@ class Conversation:
         message.extend(self._proper_children(stanza))
         stanzas.add(message, stanzas.OCCUPANT_ID, "occupant-id", id=self._state.occupant_id(occupant))
         self._send_to_all(message)
-        speaker = nicks.of_speaker(occupant.nick)
+        speaker = nicks.for_phones(occupant.nick)
         self._state.outside.say(self._state.number, Utterance("", wording.of_subject(speaker, text)))
 
     # To one
@@ -165,7 +165,7 @@ class Conversation:
             self._refuse(stanza, "item-not-found", "There is nobody here by this name.")
         elif isinstance(holder, PhoneOccupant):
             if text := wording.for_phones(stanza):
-                utterance = Utterance(nicks.of_speaker(occupant.nick), text, stanza, sender, occupant.nick)
+                utterance = Utterance(nicks.for_phones(occupant.nick), text, stanza, sender, occupant.nick)
                 self._state.outside.whisper(self._state.number, holder.participant.channel, utterance)
         else:
             self._relay(stanza, occupant, holder)
@@ -191,8 +191,10 @@ class Conversation:
         phone = self.speaker_of(display)
         nick = phone.nick if phone is not None else ""
         message = stanzas.message(self._state.at(nick), None, "groupchat", self._state.outside.new_id())
-        body = text if phone is not None else wording.unproven(display, text)
-        stanzas.add(message, stanzas.CLIENT, "body", body)
+        if phone is None:
+            phones = (one.participant for one in self._state.occupants.phones.values())
+            text = wording.unproven(nicks.claimed(phones, display), text)
+        stanzas.add(message, stanzas.CLIENT, "body", text)
         self._publish(message, nick, self._occupant_id(phone))
 
     def speaker_of(self, display: str) -> PhoneOccupant | None:

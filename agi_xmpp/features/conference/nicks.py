@@ -15,8 +15,9 @@ from agi_xmpp.xmpp.model import Jid
 #: Characters of a nick at the most: what a list of occupants can show.
 MAX_NICK = 64
 
-#: What a phone is called that has no name at all.
+#: What a phone is called that has no name at all; and for phones, somebody in chat whose name they cannot show.
 UNKNOWN = "phone"
+SOMEBODY = "somebody"
 
 #: What a caller's name loses: SIP quotes names with some of these, and "/" and "@" would look like an address.
 _UNWANTED = re.compile(r'["<>/@\\]')
@@ -35,10 +36,18 @@ def of_speaker(text: str) -> str:
     return shown(_UNWANTED.sub(" ", text)).strip()
 
 
+def for_phones(nick: str) -> str:
+    """Return the name that phones show of somebody in chat. It is never empty: that would be the room's own voice."""
+    return of_speaker(nick) or SOMEBODY
+
+
 @functools.lru_cache(maxsize=4096)  # asked of each phone in a room for each text of a phone
 def folded(nick: str) -> str:
-    """Return what two names have in common that people cannot tell apart: width of characters, case, blanks."""
-    return shown(unicodedata.normalize("NFKC", nick)).casefold()
+    """Return what two names have in common that people cannot tell apart: width of characters, case, blanks.
+
+    Phones show no quotes and brackets: with these, a name would be another's on their displays.
+    """
+    return of_speaker(unicodedata.normalize("NFKC", nick)).casefold()
 
 
 def of_chat(room: Jid, nick: str) -> str | None:
@@ -75,6 +84,14 @@ def speaker(participants: Iterable[Participant], display: str) -> Participant | 
         return None
     found = [one for one in participants if folded(caller_name(one)) == wanted]
     return found[0] if len(found) == 1 else None
+
+
+def claimed(participants: Iterable[Participant], display: str) -> str:
+    """Return the name that a text is shown with that is nobody's for certain.
+
+    While somebody is in who withholds their name there is none, "": it might be theirs.
+    """
+    return "" if any(one.withheld for one in participants) else display
 
 
 def of_caller(room: Jid, participant: Participant) -> str:

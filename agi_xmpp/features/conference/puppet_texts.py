@@ -45,6 +45,7 @@ class PuppetTexts:
         if not text:
             return
         channel = self._channel_of(display, sender)
+        display = nicks.claimed((puppet.participant for puppet in self._phones.values()), display)
         if not self._queue.add(channel, display, text):
             self._tell(channel, "Too many texts are waiting for the chat: it has not got yours.")
         self.flush()

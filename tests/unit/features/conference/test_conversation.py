@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agi_xmpp.features.conference import stanzas
@@ -10,6 +12,7 @@ from tests.unit.features.conference.fakes import phone
 from tests.unit.features.conference.hall import ADDRESS, Hall, body, codes, condition, jid, nick_of, the, to
 
 OWNER, ROMEO, JULIET = "owner@example.org/desk", "romeo@example.org/orchard", "juliet@example.org/balcony"
+NURSE = "nurse@example.org/kitchen"
 COMPOSING = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 
 
@@ -332,6 +335,27 @@ def test_a_name_that_no_phone_has_is_only_quoted(hall, display, shown):
     assert {(one.get("from"), body(one)) for one in sent} == {(str(ADDRESS), shown)}
     assert sent[0].find(f"{{{stanzas.OCCUPANT_ID}}}occupant-id") is None
     assert hall.outside.archived[0][1].nick == ""
+
+
+def test_while_somebody_who_withholds_their_name_is_in_no_other_name_is_quoted_it_may_be_theirs(hall):
+    hall.phone_joins(replace(phone("", "103"), number="", withheld=True))
+    hall.room.phone_said("Carol", "hello")
+    assert {body(one) for one in hall.outside.take()} == {"<phone> hello"}
+    hall.room.phone_said("Alice A", "hello")
+    assert nick_of(hall.outside.take()[0]) == "Alice A"
+
+
+@pytest.mark.parametrize("nick", ["@@", "<>", '"'])
+def test_a_nick_that_phones_cannot_show_is_not_the_rooms_own_voice(hall, nick):
+    hall.join(NURSE, nick)
+    hall.say(NURSE, "leave the building")
+    hall.say(NURSE, "you too", nick="Alice A", kind="chat")
+    hall.message(OWNER, "<subject>news</subject>")
+    assert [(one.speaker, one.text) for one in hall.outside.said] == [
+        ("somebody", "leave the building"),
+        ("", "Owner set the subject: news"),
+    ]
+    assert [one.speaker for _channel, one in hall.outside.whispered] == ["somebody"]
 
 
 def test_a_name_that_two_phones_have_is_only_quoted(hall):

@@ -63,7 +63,9 @@ def test_a_name_that_is_taken_gets_a_number():
     assert nicks.unique("Bob", taken.__contains__) == "Bob"
 
 
-@pytest.mark.parametrize("other", ["alice a", "ALICE  A", "Ａlice A", "Alice\u200b A", " Alice A"])
+@pytest.mark.parametrize(
+    "other", ["alice a", "ALICE  A", "Ａlice A", "Alice\u200b A", " Alice A", '"Alice A"', "Alice@A", "Alice A＞"]
+)
 def test_names_that_look_alike(other):
     assert nicks.folded(other) == nicks.folded("Alice A")
 
