@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.testbed.client import Buddy
-from tests.testbed.conference import NAMES, ConferenceExchange, Softphones
+from tests.testbed.conference import NAMES, PHONE_CONTEXT, ConferenceExchange, Softphones
 from tests.testbed.hall import Hall, open_hall
 from tests.testbed.muc import Attendee
 from tests.testbed.softphone import SoftCall, Softphone, Text
@@ -30,6 +30,15 @@ ROOMS: dict[str, dict[str, Any]] = {
     "square": {"number": "6953", "moderated": True},
     "cellar": {"number": "6954", "public": False},
     "market": {"number": "6955", "subject": "participants"},
+}
+#: The user map: whose phones can be invited. They need no account in chat for that.
+PHONE: dict[str, Any] = {
+    "context": PHONE_CONTEXT,
+    "contacts": False,
+    "activity": False,
+    "user": {
+        f"{NAMES[number].split()[0].lower()}@people.example": {"devices": [f"PJSIP/{number}"]} for number in NAMES
+    },
 }
 
 
@@ -109,9 +118,13 @@ class Party:
         jid = await server.add_user(f"tybalt-{secrets.token_hex(4)}", password, server.impostor_domain)
         return await self._stack.enter_async_context(Buddy.online(server, jid, password))
 
+    async def switch_on(self, phone: str) -> Softphone:
+        """Switch on a phone that does not call by itself."""
+        return (await self._phones(phone))[0]
+
     async def dial(self, phone: str, number: str = "") -> Guest:
         """Let a phone dial in; return when Asterisk says that it is in."""
-        (softphone,) = await self._phones(phone)
+        softphone = await self.switch_on(phone)
         call, _ = await self.hall.exchange.enters(softphone, number or self.number)
         self.guests[phone] = Guest(softphone, call, NAMES[phone])
         return self.guests[phone]
@@ -143,7 +156,7 @@ async def hall(
     server = request.getfixturevalue(request.param)
     try:
         async with open_hall(
-            conference_exchange_process, server, tmp_path_factory.mktemp("state"), rooms=ROOMS
+            conference_exchange_process, server, tmp_path_factory.mktemp("state"), rooms=ROOMS, phone=PHONE
         ) as hall:
             yield hall
         await conference_exchange_process.assert_serving()

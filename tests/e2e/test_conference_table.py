@@ -57,6 +57,10 @@ ROWS = frozenset(
         "self-ping",
         "requests between occupants",
         "typing",
+        "inviting people by the room",
+        "inviting phones by the room",
+        "inviting phones at their address",
+        "inviting from a phone",
     }
 )
 _SHOWN: set[str] = set()
@@ -112,8 +116,8 @@ def bare(person: Attendee | Buddy) -> str:
     return (person.buddy if isinstance(person, Attendee) else person).jid
 
 
-def phone_address(hall: Hall, number: str) -> str:
-    return f"{number}@{hall.phones_domain}"
+def phone_address(hall: Hall, name: str) -> str:
+    return f"{name}@{hall.phones_domain}"
 
 
 @in_the_hall
@@ -334,6 +338,7 @@ class TestComing:
     @shows("rooms opened by phones", "phones come and go")
     async def test_a_room_is_opened_by_a_phone(self, party: Party) -> None:
         alice = await party.dial("101")
+        await party.hall.agrees(party.number, [], ["101"])
         juliet = await party.enter("juliet")
         assert await juliet.sees(alice.name)
         assert juliet.codes == {110}, "it is not hers"
@@ -446,6 +451,25 @@ class TestTexts:
         for attendee in (romeo, juliet):
             await attendee.hears("hello ✓\nall", nick="Alice A")
             await attendee.hears("<Romeo> I am he", nick="")
+
+    @shows("phones to chat", "nicks")
+    async def test_phones_of_one_name_are_told_apart_where_that_is_certain(self, party: Party) -> None:
+        impostor = await party.enter("juliet", "Alice A")
+        romeo = await party.enter("romeo")
+        alice = await party.dial("101")
+        await romeo.sees("Alice A (2)", role="participant")
+        romeo.say("mark")
+        await impostor.hears("mark")
+        await alice.hears("mark")
+        await alice.call.send("one of me")
+        await romeo.hears("one of me", nick="Alice A (2)")
+        again, _ = await party.hall.exchange.enters(alice.phone, party.number)
+        await romeo.sees("Alice A (3)", role="participant")
+        await again.send("who of us?")
+        await romeo.hears("<Alice A> who of us?", nick="")
+        await again.hang_up()
+        await romeo.sees_gone("Alice A (3)")
+        assert {"Alice A", "Alice A (2)", "Romeo"} == set(romeo.members)
 
     @shows("not being heard")
     async def test_who_is_outside_or_has_no_voice_is_not_heard(self, party: Party) -> None:
@@ -641,7 +665,7 @@ class TestModerating:
         romeo = await party.enter("romeo")
         alice = await party.dial("101")
         await romeo.sees(alice.name)
-        address = phone_address(party.hall, "101")
+        address = phone_address(party.hall, "alice")
         await romeo.set_affiliation(address, "outcast", "noise")
         assert await alice.call.ended() == "BYE"
         gone = await romeo.sees_gone("Alice A")
@@ -785,3 +809,82 @@ class TestRequests:
         for question in (PING, "<query xmlns='jabber:iq:version'/>", "<vCard xmlns='vcard-temp'/>"):
             answer = await juliet.buddy.ask(juliet.of("Alice A"), question)
             assert problem(answer) == ("cancel", "service-unavailable")
+
+
+@in_the_hall
+class TestInviting:
+    @shows("inviting people by the room")
+    async def test_somebody_in_chat_is_invited_and_declines(self, party: Party) -> None:
+        romeo, juliet = await party.enter("romeo"), party.hall["juliet"].buddy
+        romeo.invite(juliet.jid, "come over")
+        invitation = tree(await juliet.hears(lambda heard: heard.sender == party.room and "invite" in heard.xml))
+        invite = invitation.find(f"{USER}x/{USER}invite")
+        assert invite is not None
+        assert (invite.get("from"), invite.findtext(f"{USER}reason")) == (bare(romeo), "come over")
+        direct = invitation.find("{jabber:x:conference}x")
+        assert direct is not None
+        assert direct.get("jid") == party.room
+        juliet.send_raw(
+            f"<message to='{party.room}'><x xmlns='{MUC}#user'><decline to='{bare(romeo)}'>"
+            "<reason>too early</reason></decline></x></message>"
+        )
+        assert await self.declined(romeo, juliet.jid) == "too early"
+
+    @staticmethod
+    async def declined(attendee: Attendee, by: str) -> str:
+        """Wait until somebody does not come, and return why."""
+        heard = await attendee.buddy.hears(lambda heard: heard.sender == attendee.room and "decline" in heard.xml)
+        decline = tree(heard).find(f"{USER}x/{USER}decline")
+        assert decline is not None
+        assert decline.get("from", "").partition("/")[0] == by
+        return decline.findtext(f"{USER}reason", "")
+
+    @shows("inviting phones by the room")
+    async def test_a_phone_is_invited_and_comes_or_is_busy(self, party: Party) -> None:
+        romeo, carol = await party.enter("romeo"), await party.switch_on("103")
+        romeo.invite(phone_address(party.hall, "carol"), "come over")
+        call = await carol.rings()
+        assert bare(romeo) in call.header("Referred-By")
+        await call.refuse(486)
+        reason = await self.declined(romeo, phone_address(party.hall, "carol"))
+        assert "busy" in reason.lower()
+        assert "486" in reason
+        romeo.invite(phone_address(party.hall, "carol"))
+        await (await carol.rings()).answer()
+        await romeo.sees("Carol C")
+
+    @shows("inviting phones at their address")
+    async def test_a_phone_is_invited_at_its_address(self, party: Party) -> None:
+        juliet, bob = await party.enter("juliet"), await party.switch_on("102")
+        invitation = (
+            f"<message to='{phone_address(party.hall, 'bob')}' id='i1'>"
+            f"<x xmlns='jabber:x:conference' jid='{party.room}' reason='come over'/></message>"
+        )
+        juliet.buddy.send_raw(invitation)
+        call = await bob.rings()
+        assert bare(juliet) in call.header("Referred-By")
+        await call.refuse(486)
+        refused = tree(await juliet.bounced("i1"))
+        assert problem(refused) == ("wait", "recipient-unavailable")
+        assert "486" in Refused(refused).text
+        juliet.buddy.send_raw(invitation)
+        await (await bob.rings()).answer()
+        await juliet.sees("Bob B")
+
+    @shows("inviting from a phone")
+    async def test_a_phone_invites_people_and_phones(self, party: Party) -> None:
+        romeo, juliet = await party.enter("romeo"), party.hall["juliet"].buddy
+        alice, bob = await party.dial("101"), await party.switch_on("102")
+        await texts_flow(romeo, alice)
+        await alice.call.send(f"/invite {juliet.jid} come over")
+        invitation = tree(await juliet.hears(lambda heard: heard.sender == party.room and "invite" in heard.xml))
+        invite = invitation.find(f"{USER}x/{USER}invite")
+        assert invite is not None
+        assert invite.get("from", "").partition("/")[0] == phone_address(party.hall, "alice")
+        assert invite.findtext(f"{USER}reason") == "come over"
+        await alice.phone.hears(lambda text: juliet.jid in text.body)
+        await alice.call.send("/invite 102")
+        await (await bob.rings()).answer()
+        await romeo.sees("Bob B")
+        romeo.say("end")
+        await romeo.hears_nothing_until("end")

@@ -160,6 +160,7 @@ async def open_hall(
     people: Sequence[str] = ("romeo", "juliet"),
     rooms: Mapping[str, Mapping[str, Any]] | None = None,
     conference: Mapping[str, Any] | None = None,
+    phone: Mapping[str, Any] | None = None,
     log_level: Literal["debug", "info"] = "info",
     component_port: int = 0,
     manager_port: int = 0,
@@ -173,6 +174,7 @@ async def open_hall(
         people: who is online in chat; the first one owns each room.
         rooms: ``[conference.room.NAME]`` by name.
         conference: further keys of ``[conference]``.
+        phone: ``[phone]`` but for its account; without it, nobody's phone can be invited.
         log_level: ``debug`` has the texts of messages in the log.
         component_port, manager_port: where agi-xmpp finds the server and Asterisk's manager interface, such as a
             proxy's; 0 for their own.
@@ -202,6 +204,7 @@ async def open_hall(
                 "room": dict(rooms or {}),
                 **(conference or {}),
             },
+            **({"phone": {"account": PHONES_ACCOUNT, **phone}} if phone is not None else {}),
         }
         components = {
             ACCOUNT: _component(server, server.component_domain, component_port),
