@@ -134,7 +134,8 @@ class BridgedRoom:
     @property
     def problem(self) -> str:
         """Why phones are not in; "" if they are."""
-        return next((puppet.problem for puppet in self._phones.values() if puppet.problem), "")
+        problem = next((puppet.problem for puppet in self._phones.values() if puppet.problem), "")
+        return problem and f"room {self.address}: {problem}"
 
     # What comes from the phones' side
 
@@ -243,7 +244,7 @@ class BridgedRoom:
         if event.created:
             # There was no such room, and a phone shall not own one.
             self._send(puppet_stanzas.departure(puppet.address, puppet.seen.me))
-            self._retire(puppet, f"{self.address}: it does not exist: somebody has to open it")
+            self._retire(puppet, "it does not exist: somebody has to open it")
             return
         if self._noted:
             self._noted.clear()
@@ -320,7 +321,7 @@ class BridgedRoom:
         elif puppet.is_answer(stanza.get("id", "")) and stanzas.is_error(stanza) and puppet.state is State.IN:
             condition, _words = puppet_stanzas.error_of(stanza)
             if still_in(condition) is False:
-                self._retire(puppet, f"{self.address}: it does not know us any more ({condition})")
+                self._retire(puppet, f"it does not know us any more ({condition})")
                 self._enter_if_due(puppet)
 
     # The stream, and time
@@ -360,7 +361,7 @@ class BridgedRoom:
         if puppet.is_overdue and puppet.state is State.LEAVING:
             self._left(puppet)
         elif puppet.is_overdue:
-            self._retire(puppet, f"{self.address}: it does not answer")
+            self._retire(puppet, "it does not answer")
         puppet.ask_if_silent(self._outside.new_id())
         self._enter_if_due(puppet)
 
@@ -396,6 +397,7 @@ class BridgedRoom:
 
     def _retire(self, puppet: Puppet, problem: str, *, personal: bool = False) -> None:
         """Try again later, and say why: once for each phone, or once for all if it is the same for all."""
+        problem = problem.removeprefix(f"{self.address}: ")
         if personal and puppet.problem != problem:
             self._outside.note(f"room {self.address}: {puppet.nick} is not in: {problem}; trying again")
         elif not personal and problem not in self._noted:

@@ -1,0 +1,263 @@
+"""A conference whose room is one of the XMPP server's own MUC service: its phones are occupants there."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.testbed.conference import ConferenceExchange
+from tests.testbed.hall import Hall, open_hall
+from tests.testbed.muc import Attendee
+from tests.testbed.rootfs import Rootfs
+from tests.testbed.softphone import SoftCall, Softphone
+from tests.testbed.xmpp import Ejabberd, Prosody, XmppServer
+
+#: How many texts come at once in a burst.
+BURST = 100
+
+
+class Garden:
+    """A hall, and a conference that is a room of the server's.
+
+    Attributes:
+        hall: with Romeo, who owns the room, and Juliet.
+        number: of the conference.
+        room: bare JID.
+    """
+
+    def __init__(self, hall: Hall, number: str, room: str) -> None:
+        self.hall = hall
+        self.number = number
+        self.room = room
+
+    async def enter(self, name: str, **options: Any) -> Attendee:
+        """Let somebody enter the room by chat."""
+        return await Attendee.enter(self.hall[name].buddy, self.room, name.title(), **options)
+
+    async def opened(self, **settings: Any) -> Attendee:
+        """Let Romeo open the room: it stays."""
+        romeo = await self.enter("romeo")
+        await romeo.configure(persistentroom=True, **settings)
+        return romeo
+
+    async def dial(self, number: str) -> tuple[Softphone, SoftCall]:
+        """Let a phone dial the conference."""
+        (phone,) = await self.hall.phones(number)
+        return phone, await self.hall.dial(phone, self.number)
+
+
+def garden_of(server: XmppServer) -> tuple[str, str, dict[str, dict[str, str]]]:
+    """Return a conference's number, its room, and the section that says so; nothing of an earlier test is there."""
+    number, room = f"6{secrets.randbelow(100) + 900}", f"garden{secrets.token_hex(4)}@{server.muc_domain}"
+    return number, room, {"garden": {"number": number, "muc": room, "title": "Garden"}}
+
+
+@pytest.fixture
+async def garden(
+    conference_exchange: ConferenceExchange, xmpp_server: XmppServer, tmp_path: Path
+) -> AsyncIterator[Garden]:
+    """The garden, on each server in turn."""
+    number, room, rooms = garden_of(xmpp_server)
+    async with open_hall(conference_exchange, xmpp_server, tmp_path, rooms=rooms) as hall:
+        yield Garden(hall, number, room)
+
+
+async def texts_flow(attendee: Attendee, phone: str) -> None:
+    """Wait until a phone is in, and what is said in chat is told to it."""
+    await attendee.sees(phone)
+    attendee.say("mark")
+    await attendee.hears("mark")
+
+
+class TestPhonesAreOccupants:
+    async def test_they_come_speak_and_go(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        alice, call = await garden.dial("101")
+        member = await romeo.sees("Alice A", role="participant")
+        assert member.jid.startswith(f"101@{garden.hall.phones_domain}/"), "the owner sees the phone's own address"
+        bob, _ = await garden.dial("102")
+        juliet = await garden.enter("juliet")
+        assert set(juliet.members) == {"Alice A", "Bob B", "Juliet", "Romeo"}
+        await texts_flow(juliet, "Bob B")
+        await alice.hears("mark")
+        await bob.hears("mark")
+        juliet.say("hello from the garden")
+        for phone in (alice, bob):
+            assert (await phone.hears("hello from the garden")).display == "Juliet"
+        await call.send("alice on the phone")
+        await juliet.hears("alice on the phone", nick="Alice A")
+        await bob.hears("alice on the phone", display="Alice A")
+        juliet.say("end")
+        await alice.hears_nothing_until("end")
+        await bob.hears_nothing_until("end")
+        await call.hang_up()
+        await juliet.sees_gone("Alice A")
+
+    async def test_a_name_that_is_taken_gets_a_number(self, garden: Garden) -> None:
+        await garden.opened()
+        juliet = await Attendee.enter(garden.hall["juliet"].buddy, garden.room, "Alice A")
+        await garden.dial("101")
+        await juliet.sees("Alice A (2)")
+
+    async def test_a_word_to_one_phone(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        alice, call = await garden.dial("101")
+        bob, _ = await garden.dial("102")
+        await romeo.sees("Alice A")
+        await texts_flow(romeo, "Bob B")
+        await bob.hears("mark")
+        romeo.whisper("Alice A", "only you")
+        assert (await alice.hears(lambda text: "only you" in text.body)).body == "[private] <Romeo> only you"
+        romeo.say("end")
+        await bob.hears_nothing_until("end")
+        romeo.set_subject("love")
+        await bob.hears("Romeo set the subject: love")
+        await call.send("still here")
+        await romeo.hears("still here", nick="Alice A")
+
+    async def test_what_is_in_the_room_already_is_not_told(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        romeo.say("old")
+        await romeo.hears("old")
+        alice, _ = await garden.dial("101")
+        await romeo.sees("Alice A")
+        romeo.say("new")
+        assert (await alice.hears()).body == "new"
+
+    async def test_another_listens_when_the_first_goes(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        _, call = await garden.dial("101")
+        bob, _ = await garden.dial("102")
+        await romeo.sees("Alice A")
+        await texts_flow(romeo, "Bob B")
+        await bob.hears("mark")
+        said = [f"text {count}" for count in range(BURST)]
+        for count, text in enumerate(said):
+            romeo.say(text)
+            if count == BURST // 2:
+                await call.hang_up()
+        assert [(await bob.hears(timeout=30)).body for _ in said] == said
+        await romeo.sees_gone("Alice A")
+        romeo.say("end")
+        await bob.hears_nothing_until("end")
+
+    async def test_none_of_a_burst_is_lost_or_doubled(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        alice, call = await garden.dial("101")
+        bob, _ = await garden.dial("102")
+        await romeo.sees("Bob B")
+        await texts_flow(romeo, "Alice A")
+        await alice.hears("mark")
+        await bob.hears("mark")
+        down = [f"to phones {count}" for count in range(BURST)]
+        for text in down:
+            romeo.say(text)
+        for phone in (alice, bob):
+            assert [(await phone.hears(timeout=60)).body for _ in down] == down
+        up = [f"to chat {count}" for count in range(BURST)]
+        assert set(await asyncio.gather(*(call.send(text) for text in up))) == {202}
+        assert [(await romeo.hears(nick="Alice A", timeout=60)).body for _ in up] == up
+        assert [(await bob.hears(timeout=60)).body for _ in up] == up
+
+
+class TestTheRoomRules:
+    async def test_who_is_thrown_out_is_thrown_out_of_the_call(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        _, call = await garden.dial("102")
+        await romeo.sees("Bob B")
+        await romeo.kick("Bob B", "bye bob")
+        assert await call.ended() == "BYE"
+        assert 307 in (await romeo.sees_gone("Bob B")).codes
+
+    async def test_who_is_banned_is_not_let_in_but_stays_in_the_call(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        await romeo.set_affiliation(f"102@{garden.hall.phones_domain}", "outcast")
+        since = garden.hall.service.log_size()
+        _, call = await garden.dial("102")
+        alice, _ = await garden.dial("101")
+        await garden.hall.service.log_says("Bob B is not in: we are banned from it", since=since)
+        await texts_flow(romeo, "Alice A")
+        await alice.hears("mark")
+        assert "Bob B" not in romeo.members
+        await call.send("let me in")
+        await alice.hears("let me in")
+        romeo.say("end")
+        await romeo.hears_nothing_until("end")
+
+    async def test_who_may_not_write_is_not_heard(self, garden: Garden) -> None:
+        romeo = await garden.opened(moderatedroom=True)
+        await garden.dial("102")
+        await romeo.sees("Bob B")
+        await romeo.set_role("Bob B", "visitor")
+        await romeo.sees("Bob B", role="visitor", status="muted")
+        await romeo.set_role("Bob B", "participant")
+        await romeo.sees("Bob B", role="participant", status="")
+
+    async def test_a_room_that_is_not_there_is_not_made(self, garden: Garden) -> None:
+        since = garden.hall.service.log_size()
+        await garden.dial("101")
+        await garden.hall.service.log_says("somebody has to open it", since=since)
+        romeo = await garden.opened()
+        assert {110, 201} <= romeo.codes
+        await romeo.sees("Alice A", timeout=30)
+
+
+class TestBreaks:
+    @pytest.mark.parametrize("kind", [Prosody, Ejabberd])
+    async def test_the_server_is_killed_and_comes_back(
+        self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path, kind: type[XmppServer]
+    ) -> None:
+        async with kind(rootfs) as server:
+            number, room, rooms = garden_of(server)
+            async with open_hall(conference_exchange, server, tmp_path, rooms=rooms) as hall:
+                garden = Garden(hall, number, room)
+                romeo = await garden.opened()
+                alice, call = await garden.dial("101")
+                await texts_flow(romeo, "Alice A")
+                await alice.hears("mark")
+                await server.kill()
+                await call.send("while it was away")
+                await server.start()
+                await hall.comes_back("romeo")
+                romeo = await garden.enter("romeo")
+                await romeo.sees("Alice A", timeout=60)
+                if "while it was away" not in [heard.body for heard in romeo.history]:
+                    await romeo.hears("while it was away", nick="Alice A")
+                await texts_flow(romeo, "Alice A")
+                await alice.hears("mark")
+                await call.send("after it")
+                await romeo.hears("after it", nick="Alice A")
+
+    async def test_we_are_killed_and_a_call_ends_meanwhile(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        alice, _ = await garden.dial("101")
+        _, call = await garden.dial("102")
+        await romeo.sees("Bob B")
+        await texts_flow(romeo, "Alice A")
+        await alice.hears("mark")
+        await garden.hall.service.kill()
+        await call.hang_up()
+        await garden.hall.service.start()
+        await garden.hall.service.online()
+        await texts_flow(romeo, "Alice A")
+        await romeo.sees_gone("Bob B")
+        romeo.say("end")
+        await alice.hears("end")
+        assert "Alice A" in romeo.members
+        assert "Alice A (2)" not in romeo.members
+
+    async def test_we_stop_and_start(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        alice, _ = await garden.dial("101")
+        await texts_flow(romeo, "Alice A")
+        await garden.hall.service.stop()
+        await romeo.sees_gone("Alice A")
+        await garden.hall.service.start()
+        await romeo.sees("Alice A")
+        await texts_flow(romeo, "Alice A")
+        await alice.hears("mark")
