@@ -80,6 +80,7 @@ def test_the_settings_know_no_room(path):
         "xmpp/contact_model.py",
         "xmpp/element.py",
         "features/conference/administration.py",
+        "features/conference/allowance.py",
         "features/conference/configuration_form.py",
         "features/conference/configured.py",
         "features/conference/discovery.py",

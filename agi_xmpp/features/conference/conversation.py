@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from agi_xmpp.errors import BadJid
-from agi_xmpp.features.conference import nicks, presences, stanzas, wording
+from agi_xmpp.features.conference import allowance, nicks, presences, stanzas, wording
 from agi_xmpp.features.conference.entrance import Entrance
 from agi_xmpp.features.conference.invitations import Invitations
 from agi_xmpp.features.conference.model import Archived, Occupant, PhoneOccupant, Role, Utterance
@@ -44,6 +44,7 @@ class Conversation:
         self._state = state
         self._entrance = entrance
         self._invitations = invitations
+        self._phones_say_too_much = False
 
     def message_came(self, stanza: Element, sender: Jid, nick: str) -> None:
         """Take a message; see `Room.message_came`."""
@@ -54,10 +55,13 @@ class Conversation:
         if not nick and kind != "groupchat" and self._invitations.message_came(stanza, sender):
             return
         occupant = self._state.occupants.of_session(sender)
+        weight = stanzas.weight(stanza)
         if occupant is None:
             self._refuse(stanza, "not-acceptable", "You are not in this room.")
-        elif stanzas.weight(stanza) > MAX_MESSAGE:
+        elif weight > MAX_MESSAGE:
             self._refuse(stanza, "policy-violation", f"A message here has {MAX_MESSAGE} characters at the most.")
+        elif not self._state.affords(stanza, sender, self._cost(stanza, weight, nick)):
+            return
         elif nick and kind == "groupchat":
             self._refuse(stanza, "bad-request", "A message to all goes to the room, not to somebody in it.")
         elif nick:
@@ -66,6 +70,12 @@ class Conversation:
             self._to_all(stanza, sender, occupant)
         else:
             self._refuse(stanza, "bad-request", "A message to a room has the type groupchat.")
+
+    def _cost(self, stanza: Element, weight: int, nick: str) -> int:
+        """Return how many characters a message makes us send."""
+        copies = 1 if nick else self._state.occupants.clients
+        is_text = stanzas.body_of(stanza) or stanzas.text_of(stanza, stanzas.CLIENT, "subject")
+        return max((weight + allowance.FRAME) * copies, allowance.TEXT if is_text else 0)
 
     # To all
 
@@ -186,7 +196,7 @@ class Conversation:
     def phone_said(self, display: str, text: str) -> None:
         """Show a text of a phone to all, as that of the phone whose caller's name it gives; see `speaker_of`."""
         text = wording.for_chat(text)
-        if not text:
+        if not text or not self._phones_afford(text):
             return
         phone = self.speaker_of(display)
         nick = phone.nick if phone is not None else ""
@@ -202,6 +212,18 @@ class Conversation:
         phones = self._state.occupants.phones
         participant = nicks.speaker((phone.participant for phone in phones.values()), display)
         return phones[participant.channel] if participant is not None else None
+
+    def _phones_afford(self, text: str) -> bool:
+        """Tell whether the phones together may say that much; the log has it when they begin to say too much."""
+        cost = (len(text) + allowance.FRAME) * self._state.occupants.clients
+        was_too_much, self._phones_say_too_much = (
+            self._phones_say_too_much,
+            not self._state.allowance.take(self._state.address, cost),
+        )
+        if self._phones_say_too_much and not was_too_much:
+            about = "its phones write too much; some of it is not shown in chat"
+            self._state.outside.note(f"room {self._state.address}: {about}")
+        return not self._phones_say_too_much
 
     def announce(self, text: str) -> None:
         """Tell everybody in chat something about this moment; it is not kept."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.features.conference import nicks, presences, stanzas
+from agi_xmpp.features.conference import allowance, nicks, presences, stanzas
 from agi_xmpp.features.conference.history import HistoryRequest, requested
 from agi_xmpp.features.conference.model import Affiliation, Occupant
 from agi_xmpp.features.conference.presences import Presences, Why
@@ -91,7 +91,8 @@ class Entrance:
     def _available(self, stanza: Element, sender: Jid, nick: str, occupant: Occupant | None, *, created: bool) -> None:
         joins = stanzas.child(stanza, stanzas.MUC, "x") is not None
         wanted = nicks.of_chat(self._state.address, nick)
-        if stanzas.weight(stanza) > MAX_PRESENCE:
+        weight = stanzas.weight(stanza)
+        if weight > MAX_PRESENCE:
             self._state.refuse(
                 stanza, "policy-violation", f"A presence here has {MAX_PRESENCE} characters at the most."
             )
@@ -102,12 +103,23 @@ class Entrance:
             self._state.refuse(
                 stanza, "jid-malformed", f"A nick is needed, of {nicks.MAX_NICK} visible characters at the most."
             )
+        elif not self._state.affords(stanza, sender, self._cost(weight, joins=joins)):
+            return
         elif occupant is None:
             self._join(stanza, sender, wanted, altered=wanted != nick, created=created)
         else:
             if wanted != occupant.nick and not self._rename(stanza, sender, occupant, wanted):
                 return
             self._show(stanza, sender, joins=joins)
+
+    def _cost(self, weight: int, *, joins: bool) -> int:
+        """Return how many characters a presence makes us send; also that of the name before, and the one at the end."""
+        occupants = self._state.occupants
+        characters = 2 * (weight + allowance.FRAME) * (occupants.clients + 1)
+        if not joins:
+            return characters
+        others = len(occupants.chat) + len(occupants.phones)
+        return max(characters + others * allowance.PRESENCE + self._state.history.weight, allowance.ENTRY)
 
     def _show(self, stanza: Element, sender: Jid, *, joins: bool) -> None:
         """Take a new presence of somebody who is in; a client that joins again gets all that a new one gets."""

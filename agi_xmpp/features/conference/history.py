@@ -63,6 +63,11 @@ class History:
     def __iter__(self) -> Iterator[Archived]:
         return (message for message, _ in self._kept)
 
+    @property
+    def weight(self) -> int:
+        """About how many characters all messages have."""
+        return self._weight
+
     def add(self, message: Archived) -> None:
         """Keep a message; the oldest ones go if there are too many."""
         weight = stanzas.weight(message.stanza)

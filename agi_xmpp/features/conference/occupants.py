@@ -40,6 +40,11 @@ class Occupants:
         """Return each client that is in, by its full JID, and whose it is."""
         return list(self._by_session.items())
 
+    @property
+    def clients(self) -> int:
+        """How many clients are in."""
+        return len(self._by_session)
+
     def of_session(self, full: Jid) -> Occupant | None:
         """Return the occupant that a client belongs to, or None if it is not in."""
         return self._by_session.get(full)

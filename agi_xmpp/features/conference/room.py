@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.features.conference import entrance, nicks, presences, stanzas
+from agi_xmpp.features.conference.allowance import Allowance
 from agi_xmpp.features.conference.conversation import Conversation
 from agi_xmpp.features.conference.entrance import Entrance
 from agi_xmpp.features.conference.history import History
@@ -55,6 +56,7 @@ class Room:
         history: messages that whoever joins is shown.
         phone_jid: returns a phone's own address, for moderators; None if it has none.
         on_change: called when the subject, the configuration or an affiliation has changed.
+        allowance: of everybody in all rooms of the service; None if there is no other room.
     """
 
     def __init__(
@@ -69,9 +71,11 @@ class Room:
         history: int,
         phone_jid: Callable[[Participant], Jid | None] = _no_address,
         on_change: Callable[[], None] = _nothing,
+        allowance: Allowance | None = None,
     ) -> None:
+        allowance = allowance or Allowance(lambda: outside.now().timestamp())
         self._state = RoomState(
-            address, number, config, affiliations, outside, key, phone_jid, on_change, History(history)
+            address, number, config, affiliations, outside, key, phone_jid, on_change, History(history), allowance
         )
         self._presences = Presences(self._state)
         self._relay = Relay(self._state)

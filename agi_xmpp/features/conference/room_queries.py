@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.errors import BadJid, Refused
-from agi_xmpp.features.conference import administration, configuration_form, discovery, stanzas
+from agi_xmpp.features.conference import administration, allowance, configuration_form, discovery, stanzas
 from agi_xmpp.features.conference.discovery import Listed
 from agi_xmpp.features.conference.model import Affiliation, Outside
 from agi_xmpp.features.conference.room import Room
@@ -77,6 +77,8 @@ class RoomQueries:
         if stanza.get("type") not in ("get", "set"):
             return
         try:
+            if not self._rooms.allowance.take(sender.bare, allowance.QUESTION):
+                raise Refused("Those are too many questions at once: wait some seconds.", "resource-constraint")
             payload = self._handled(room, stanza, sender)
         except Refused as problem:
             # What a form says is wrong can be put right (XEP-0045 section 10.1.3).

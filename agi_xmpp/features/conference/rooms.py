@@ -13,6 +13,7 @@ from typing import Any
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.config import ConferenceSettings
 from agi_xmpp.errors import BadJid, Refused
+from agi_xmpp.features.conference.allowance import Allowance
 from agi_xmpp.features.conference.configured import Configured, ConfiguredRoom
 from agi_xmpp.features.conference.model import Affiliation, Outside, RoomConfig
 from agi_xmpp.features.conference.puppets import Bridge
@@ -36,6 +37,9 @@ class Rooms:
 
     Raises:
         ConfigError: the settings are wrong in a way that only shows now.
+
+    Attributes:
+        allowance: how much each person may make the rooms send.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Rooms:
         self._kept = RoomsKept(table, outside.note)
         self._key = key
         self._phone_jid = phone_jid
+        self.allowance = Allowance(lambda: outside.now().timestamp())
         self._rooms: dict[str, Room] = {}
         self._by_number: dict[str, Room] = {}
         #: Rooms that somebody has opened and not configured yet: cancelling that closes the room.
@@ -280,6 +285,7 @@ class Rooms:
             history=self._settings.history,
             phone_jid=self._phone_jid,
             on_change=lambda: self._keep(room),
+            allowance=self.allowance,
         )
         self._rooms[address.local] = self._by_number[number] = room
         return room

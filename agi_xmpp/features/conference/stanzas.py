@@ -33,6 +33,9 @@ HINTS = "urn:xmpp:hints"
 MAM = "urn:xmpp:mam:2"
 RSM = "http://jabber.org/protocol/rsm"
 
+#: Characters that take as long to write as an element does by itself; an attribute takes a tenth.
+ELEMENT = 50
+
 MESSAGE = f"{{{CLIENT}}}message"
 PRESENCE = f"{{{CLIENT}}}presence"
 IQ = f"{{{CLIENT}}}iq"
@@ -167,10 +170,13 @@ def same_text(given: str, wanted: str) -> bool:
 
 
 def weight(stanza: Element) -> int:
-    """Return about how many characters a stanza takes. Without recursion: senders nest as deeply as they like."""
+    """Return about how many characters a stanza takes. Without recursion: senders nest as deeply as they like.
+
+    An element counts as `ELEMENT` more: 9000 short ones would take a second to write to a room of 200.
+    """
     total = 0
     for element in stanza.iter():
-        total += 2 * len(element.tag) + len(element.text or "") + len(element.tail or "") + 5
+        total += 2 * len(element.tag) + len(element.text or "") + len(element.tail or "") + ELEMENT
         total += sum(len(name) + len(value) + 4 for name, value in element.items())
     return total
 

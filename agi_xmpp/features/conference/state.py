@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.allowance import Allowance
 from agi_xmpp.features.conference.history import History
 from agi_xmpp.features.conference.model import Affiliation, Occupant, Outside, Role, RoomConfig
 from agi_xmpp.features.conference.occupants import Holder, Occupants
@@ -40,6 +41,7 @@ class RoomState:
         phone_jid: returns a phone's own address, or None if it has none.
         on_change: called when something has changed that must outlive a restart.
         history: what was said lately.
+        allowance: of everybody, in all rooms.
         occupants: who is in.
         subject: None until somebody sets one.
     """
@@ -53,6 +55,7 @@ class RoomState:
     phone_jid: Callable[[Participant], Jid | None]
     on_change: Callable[[], None]
     history: History
+    allowance: Allowance
     occupants: Occupants = field(default_factory=Occupants)
     subject: Subject | None = None
 
@@ -82,6 +85,13 @@ class RoomState:
     def id_of(self, jid: Jid) -> str:
         """Return the occupant id of somebody in chat."""
         return self._digest(f"chat {jid.bare}")
+
+    def affords(self, stanza: Element, sender: Jid, characters: int) -> bool:
+        """Count what a stanza makes us send; if that is too much for its sender, refuse it and return False."""
+        if self.allowance.take(sender.bare, characters):
+            return True
+        self.refuse(stanza, "resource-constraint", "That is too much at once: wait some seconds.")
+        return False
 
     def refuse(self, stanza: Element, condition: str, text: str, type: str | None = None) -> None:  # noqa: A002
         """Answer a stanza with an error (see `stanzas.error`); not if it is one itself."""

@@ -113,6 +113,11 @@ def test_the_weight_of_a_stanza_is_about_its_length():
     assert 1100 < stanzas.weight(message) < 1300
 
 
+def test_many_short_elements_weigh_what_it_costs_to_write_them():
+    message = stanza(f"<message>{'<a/>' * 1000}</message>")
+    assert stanzas.weight(message) > 1000 * stanzas.ELEMENT
+
+
 def test_the_weight_of_a_stanza_that_is_nested_beyond_all_measure():
     deepest = root = Element("a")
     for _ in range(100_000):

@@ -1,0 +1,51 @@
+"""How much rooms send out because of one person: no single client may hold up all rooms, or fill the stream. Pure.
+
+Small stanzas make much: who enters gets the history and a presence of everybody, and what they write goes to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from agi_xmpp.features.quota import Quota
+from agi_xmpp.xmpp.model import Jid
+
+#: Characters that are sent for one person within `PERIOD` seconds: three of the longest messages in a room of 200.
+#: It is a tenth of a processor's time, and with all that escaping adds, below what may wait for the server.
+CHARACTERS: Final = 40_000_000
+PERIOD: Final = 10.0
+
+#: What is counted at the least: for a text, because phones may ring or beep at each (200 in the period); for a question
+#: to a room, whose answer may be a list (1000); for entering a room (200).
+TEXT: Final = CHARACTERS // 200
+QUESTION: Final = CHARACTERS // 1000
+ENTRY: Final = CHARACTERS // 200
+
+#: Characters of what each stanza has besides what its sender has put in it, such as addresses.
+FRAME: Final = 500
+#: Characters of the presence of somebody who is in, on average.
+PRESENCE: Final = 1000
+
+
+class Allowance:
+    """What is left to each person, in all rooms together.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._quota = Quota(CHARACTERS, PERIOD, clock)
+
+    def take(self, person: Jid, characters: int) -> bool:
+        """Count what is sent for somebody; return False, and count nothing, if that is too much.
+
+        Args:
+            person: bare JID; of a room for its phones together.
+            characters: about how many.
+        """
+        if not self._quota.allows(person, characters):
+            return False
+        self._quota.spend(person, characters)
+        return True
