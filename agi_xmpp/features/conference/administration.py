@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.invitations import MAX_AFFILIATIONS
 from agi_xmpp.features.conference.model import Affiliation, Occupant, PhoneOccupant, Role
 from agi_xmpp.features.conference.room import Room
 from agi_xmpp.features.conference.stanzas import MUC_ADMIN
@@ -23,8 +24,6 @@ from agi_xmpp.xmpp.model import Jid
 
 #: Changes of one request at the most.
 MAX_ITEMS = 100
-#: People whose affiliation is kept for a room at the most: who is banned in a large room is a few.
-MAX_AFFILIATIONS = 1000
 #: Characters of a reason that are passed on.
 MAX_REASON = 500
 

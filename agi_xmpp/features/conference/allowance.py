@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from agi_xmpp.errors import Refused
 from agi_xmpp.features.quota import Quota
 from agi_xmpp.xmpp.model import Jid
 
@@ -37,6 +38,15 @@ class Allowance:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._quota = Quota(CHARACTERS, PERIOD, clock)
+
+    def ask(self, person: Jid) -> None:
+        """Count a question to the service or a room.
+
+        Raises:
+            Refused: ``resource-constraint``: those were too many.
+        """
+        if not self.take(person, QUESTION):
+            raise Refused("Those are too many questions at once: wait some seconds.", "resource-constraint")
 
     def take(self, person: Jid, characters: int) -> bool:
         """Count what is sent for somebody; return False, and count nothing, if that is too much.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element
 
 from agi_xmpp.errors import BadJid, Refused
-from agi_xmpp.features.conference import nicks, stanzas
+from agi_xmpp.features.conference import allowance, nicks, stanzas
 from agi_xmpp.features.conference.model import (
     Affiliation,
     Invitation,
@@ -25,8 +25,9 @@ MAX_INVITED = 20
 #: Characters of a reason at the most; the rest is left out.
 MAX_REASON = 500
 
-#: People whose standing a room remembers at the most; members-only rooms remember whom they invited.
-MAX_AFFILIATIONS = 10_000
+#: People whose standing a room remembers at the most: who is banned in a large room is a few, and members-only rooms
+#: remember whom they invited. All are written with each change.
+MAX_AFFILIATIONS = 1000
 
 _INVITE = f"{{{stanzas.MUC_USER}}}invite"
 _DECLINE = f"{{{stanzas.MUC_USER}}}decline"
@@ -109,6 +110,11 @@ class Invitations:
 
     def _decline(self, stanza: Element, sender: Jid, element: Element) -> None:
         """Tell who invited. Only those who are in: the room does not carry texts of strangers to anybody else."""
+        if self._state.affiliation_of(sender) is Affiliation.OUTCAST:
+            self._state.refuse(stanza, "forbidden", "You are banned from this room.")
+            return
+        if not self._state.affords(stanza, sender, allowance.TEXT):
+            return
         try:
             inviter = parse(element.get("to", ""))
         except BadJid as error:

@@ -155,7 +155,7 @@ def whispered(message: Element, sender: Jid) -> Utterance | None:
 
 
 def _speaker(nick: str) -> str:
-    return nicks.for_phones(nick)[: nicks.MAX_NICK]
+    return nicks.for_phones(nick)[: nicks.MAX_NICK] if nick else ""  # the room itself has no name
 
 
 def _is_old(message: Element, room: Jid) -> bool:

@@ -24,6 +24,10 @@ MAX_EACH = 50
 _FOR_THE_ACCOUNT = ("{vcard-temp}vCard", "{http://jabber.org/protocol/pubsub}pubsub")
 
 
+#: What says in an error who found it: the address of who was asked, or of their server.
+_BY = "by"
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """A request on its way: whose it is, and who is to answer."""
@@ -86,12 +90,7 @@ class Relay:
         if stanzas.weight(stanza) > MAX_MESSAGE:
             self._state.refuse(stanza, "policy-violation", f"A request has {MAX_MESSAGE} characters at the most.")
             return
-        if sum(waiting.asker == sender for waiting in self._waiting.values()) >= MAX_EACH:
-            self._state.refuse(stanza, "resource-constraint", "Too many of your requests are not answered yet.")
-            return
-        if len(self._waiting) >= MAX_WAITING:
-            oldest = self._waiting.pop(next(iter(self._waiting)))
-            self._state.refuse(oldest.request, "remote-server-timeout", "There was no answer.")
+        self._make_place(sender)
         whole_person = any(stanza.find(path) is not None for path in _FOR_THE_ACCOUNT)
         answerer = to.jid if whole_person else next(reversed(to.sessions))
         id_ = self._state.outside.new_id()
@@ -100,11 +99,27 @@ class Relay:
         request.extend(stanza)
         self._state.outside.send(request)
 
+    def _make_place(self, asker: Jid) -> None:
+        """End the oldest request of a client that has too many, or of all: it may be waiting for an answer for ever."""
+        own = [id_ for id_, waiting in self._waiting.items() if waiting.asker == asker]
+        oldest = own[0] if len(own) >= MAX_EACH else next(iter(self._waiting), "")
+        if len(own) >= MAX_EACH or len(self._waiting) >= MAX_WAITING:
+            self._state.refuse(self._waiting.pop(oldest).request, "remote-server-timeout", "There was no answer.")
+
     def _answer(self, stanza: Element, sender: Jid) -> None:
         waiting = self._waiting.get(stanza.get("id", ""))
         if waiting is None or sender != waiting.answerer:
             return
         del self._waiting[stanza.get("id", "")]
-        answer = stanzas.result(waiting.request, *stanza)
+        answer = stanzas.result(waiting.request, *map(_without_address, stanza))
         answer.set("type", stanza.get("type", "result"))
         self._state.outside.send(answer)
+
+
+def _without_address(child: Element) -> Element:
+    """Return a child of an answer, an error without the address of who says so."""
+    if child.tag != f"{{{stanzas.CLIENT}}}error" or _BY not in child.attrib:
+        return child
+    copy = Element(child.tag, {name: value for name, value in child.items() if name != _BY})
+    copy.extend(child)
+    return copy

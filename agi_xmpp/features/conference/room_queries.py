@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.errors import BadJid, Refused
-from agi_xmpp.features.conference import administration, allowance, configuration_form, discovery, stanzas
+from agi_xmpp.features.conference import administration, configuration_form, discovery, stanzas
 from agi_xmpp.features.conference.discovery import Listed
 from agi_xmpp.features.conference.model import Affiliation, Outside
 from agi_xmpp.features.conference.room import Room
@@ -77,8 +77,7 @@ class RoomQueries:
         if stanza.get("type") not in ("get", "set"):
             return
         try:
-            if not self._rooms.allowance.take(sender.bare, allowance.QUESTION):
-                raise Refused("Those are too many questions at once: wait some seconds.", "resource-constraint")
+            self._rooms.allowance.ask(sender.bare)
             payload = self._handled(room, stanza, sender)
         except Refused as problem:
             # What a form says is wrong can be put right (XEP-0045 section 10.1.3).
@@ -108,7 +107,8 @@ class RoomQueries:
         if node:
             raise Refused(f"There is nothing called “{plain(node)}” here.", "item-not-found")
         room, rooms = asked.room, self._rooms
-        subject = room.subject.text if room.subject is not None else ""
+        # What is spoken of inside is for those who may come in.
+        subject = room.subject.text if room.subject is not None and _may_read(room, asked.sender) else ""
         people = len(room.occupants) + len(room.phones)
         return [discovery.room_info(room.config, subject, people, rooms.history, archived=rooms.archived)]
 
@@ -193,9 +193,14 @@ class RoomQueries:
         """Let those read it who may hear it (XEP-0313 section 5.2)."""
         if not self._rooms.archived:
             raise Refused("Nothing of what is said here is kept.", "service-unavailable")
-        if asked.room.occupant_of(asked.sender) is None and not _may_enter(asked.room, asked.sender):
+        if not _may_read(asked.room, asked.sender):
             raise Refused("Only those who may come in can read what was said.", "forbidden")
         self._outside.query_archive(asked.room.address, asked.stanza)
+
+
+def _may_read(room: Room, jid: Jid) -> bool:
+    """Tell whether somebody may know what is said in a room: they are in, or get in."""
+    return room.occupant_of(jid) is not None or _may_enter(room, jid)
 
 
 def _may_enter(room: Room, jid: Jid) -> bool:

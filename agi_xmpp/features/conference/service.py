@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.config import ConferenceSettings
 from agi_xmpp.errors import BadJid, Refused
-from agi_xmpp.features.conference import allowance, discovery, stanzas
+from agi_xmpp.features.conference import discovery, stanzas
 from agi_xmpp.features.conference.discovery import Listed
 from agi_xmpp.features.conference.model import Outside
 from agi_xmpp.features.conference.room import Room
@@ -86,8 +86,7 @@ class MucService(Rooms):
                     self._outside.send(stanzas.result(stanza, discovery.service_info()))
                 case (stanzas.DISCO_ITEMS, "query"):
                     self._demand_guest(sender)
-                    if not self.allowance.take(sender.bare, allowance.QUESTION):
-                        raise Refused("Those are too many questions at once: wait some seconds.", "resource-constraint")
+                    self.allowance.ask(sender.bare)
                     self._outside.send(stanzas.result(stanza, discovery.items(self._public(), query)))
                 case (stanzas.PING, "ping"):
                     self._outside.send(stanzas.result(stanza))

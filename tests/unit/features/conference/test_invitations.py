@@ -122,6 +122,22 @@ def test_strangers_get_nothing_from_strangers_by_the_room(hall, whom):
     assert hall.outside.whispered == []
 
 
+def test_who_is_banned_says_nothing_by_refusing(hall):
+    hall.phone_joins(phone())
+    hall.room.set_affiliation(jid("carol@example.org"), Affiliation.OUTCAST, None)
+    for whom in (ROMEO, "101@phone.example.org"):
+        sent = hall.message(CAROL, decline(whom, "buy this"), kind="normal")
+        assert [condition(one) for one in sent] == [("auth", "forbidden")]
+    assert hall.outside.whispered == []
+
+
+def test_refusals_are_no_flood(hall):
+    hall.phone_joins(phone())
+    sent = [hall.message(CAROL, decline("101@phone.example.org", "buy this"), kind="normal") for _ in range(300)]
+    assert [condition(one) for one in sent[-1]] == [("wait", "resource-constraint")]
+    assert len(hall.outside.whispered) == 200
+
+
 def test_a_refusal_to_no_address(hall):
     assert [condition(one) for one in hall.message(CAROL, decline("no@such@address"), kind="normal")] == [
         ("modify", "jid-malformed")

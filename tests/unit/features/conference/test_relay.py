@@ -124,8 +124,21 @@ def test_one_of_two_clients_leaves_with_its_requests(hall):
 def test_one_client_has_so_many_requests_on_their_way(hall):
     for number in range(MAX_EACH):
         assert hall.iq(ROMEO, "Juliet", VERSION, id_=f"q{number}")[0].get("to") == JULIET
-    assert [condition(one) for one in hall.iq(ROMEO, "Juliet", VERSION)] == [("wait", "resource-constraint")]
-    assert hall.iq(JULIET, "Romeo", VERSION)[0].get("to") == ROMEO
+    given_up, passed_on = hall.iq(ROMEO, "Juliet", VERSION, id_="more")
+    assert (given_up.get("to"), given_up.get("id")) == (ROMEO, "q0")
+    assert condition(given_up) == ("wait", "remote-server-timeout")
+    assert passed_on.get("to") == JULIET  # a client that never answers does not silence who asks
+    assert len(hall.iq(JULIET, "Romeo", VERSION)) == 1
+
+
+def test_an_error_does_not_tell_who_says_so(hall):
+    (request,) = hall.iq(ROMEO, "Juliet", VERSION, id_="v1")
+    found = "<forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text>no</text>"
+    error = f"<error type='cancel' by='juliet@example.org'>{found}</error>"
+    (answer,) = hall.iq(JULIET, "Romeo", error, kind="error", id_=request.get("id"))
+    assert condition(answer) == ("cancel", "forbidden")
+    assert the(answer, f"{{{stanzas.CLIENT}}}error").get("by") is None
+    assert the(answer, f"{{{stanzas.CLIENT}}}error/{{{stanzas.CLIENT}}}text").text == "no"
 
 
 def test_the_oldest_request_of_too_many_is_given_up(hall):

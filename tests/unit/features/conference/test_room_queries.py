@@ -52,6 +52,21 @@ def test_a_room_says_what_it_is():
     assert fields["muc#roominfo_subject"] == "Two households"
 
 
+@pytest.mark.parametrize("field", ["membersonly", "passwordprotectedroom"])
+def test_the_subject_is_for_those_who_may_come_in(field):
+    house = opened()
+    house.message(ROMEO, "verona", "<subject>Two households</subject>")
+    house.configure(ROMEO, "verona", **{field: "1", "roomsecret": "capulet"})
+
+    def subject(asker: str) -> str:
+        fields = house.answer(asker, "verona", INFO).iter(f"{{{FORMS}}}field")
+        found = {field.get("var"): field.findtext(f"{{{FORMS}}}value") for field in fields}
+        return found["muc#roominfo_subject"] or ""
+
+    assert subject(JULIET) == ""
+    assert subject(ROMEO) == "Two households"
+
+
 def test_gajim_learns_what_it_wants_before_it_joins():
     """It joins only where this succeeds, and offers to make a room where there is none."""
     house = opened()
