@@ -566,8 +566,16 @@ def _print_conference(conference: dict[str, Any]) -> None:
             f"  {room['room']} ({room['title']}): {room['people']} in chat, {room['phones']} on phones;"
             f" texts: {room['texts']}"
         )
+    if conference["senders"] is not None:
+        click.echo(f"  {_senders(conference['senders'])}")
     for problem in conference["problems"]:
         click.echo(f"  {problem}")
+
+
+def _senders(senders: dict[str, Any]) -> str:
+    last = "" if senders["last"] is None else f", the last one {_span(senders['last'])} ago"
+    strangers = f"; {senders['strangers']} datagrams from elsewhere were dropped" if senders["strangers"] else ""
+    return f"copies of SIP packets at {senders['address']}: {senders['copies']}{last}{strangers}"
 
 
 def _people(room: dict[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from agi_xmpp.config.addresses import BareJid, JidOrDomain, LocalPart, RoomJid
 from agi_xmpp.config.base import Host, OneLine, Port, Section, is_loopback, written
@@ -13,6 +14,14 @@ from agi_xmpp.config.secrets import OptionalPassword
 
 #: Keys of a room that another service decides about, if the room is there.
 _OF_OUR_ROOMS = ("description", "members_only", "moderated", "subject", "owners", "admins", "members")
+
+
+def _place(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    right = re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[^\s/@:\[\]]+", host) and re.fullmatch(r"[0-9]{1,5}", port)
+    if text and not (right and 0 < int(port) < 65_536):
+        raise ValueError(f"{text[:80]!r} is no address and UDP port to listen on, such as '127.0.0.1:9060'")
+    return text
 
 
 class SipSettings(OptionalPassword):
@@ -26,6 +35,8 @@ class SipSettings(OptionalPassword):
         password, password_file, password_env, password_command: of its ``auth``, if it has one; at most one of them.
         accept_unencrypted: allow another ``host`` than this machine: SIP over UDP is not encrypted.
         timeout: seconds for Asterisk to take a text, or to answer our call.
+        hep: address and UDP port where Asterisk sends a copy of each of its SIP packets (res_hep_pjsip, HEPv3), by
+            which the phone that wrote a text is known; "": texts are believed the name that they give.
     """
 
     host: Host = "127.0.0.1"
@@ -36,10 +47,22 @@ class SipSettings(OptionalPassword):
     )
     accept_unencrypted: bool = False
     timeout: Annotated[float, Field(ge=0.5, le=32)] = 5.0
+    hep: Annotated[str, AfterValidator(_place)] = ""
+
+    @property
+    def hep_place(self) -> tuple[str, int]:
+        """Host and port of ``hep``, which is not empty."""
+        host, _, port = self.hep.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @model_validator(mode="after")
     def _consistent(self) -> SipSettings:
         self._demand_own_password("the endpoint")
+        if self.hep and not self.accept_unencrypted and not is_loopback(self.hep_place[0]):
+            raise ValueError(
+                f"hep {self.hep!r} takes copies of all SIP packets from the network, where others could read and forge"
+                " them: use this machine's 127.0.0.1, or say accept_unencrypted = true"
+            )
         if not self.accept_unencrypted and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host!r} is another machine, and the network between could read and change what is written"

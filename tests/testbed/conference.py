@@ -86,7 +86,7 @@ include => conferences
 """
 
 
-def _documented(name: str) -> str:
+def documented(name: str) -> str:
     """Return the sample of a configuration file of Asterisk in docs/conference.md."""
     text = _DOCUMENT.read_text(encoding="utf-8")
     return text.partition(f"```ini\n; /etc/asterisk/{name}\n")[2].partition("```")[0]
@@ -115,7 +115,7 @@ class ConferenceExchange(Asterisk):
             rootfs,
             modules=(*_MODULES, *modules),
             pjsip=_TRANSPORT + "".join(phones) + own,
-            files={"confbridge.conf": _documented("confbridge.conf"), "pjproject.conf": "", **(files or {})},
+            files={"confbridge.conf": documented("confbridge.conf"), "pjproject.conf": "", **(files or {})},
         )
         self.manager_user = "agi-xmpp"
         self.manager_secret = secrets.token_hex(16)

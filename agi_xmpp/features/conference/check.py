@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from agi_xmpp.ami.model import Message
-from agi_xmpp.config import ConferenceSettings
+from agi_xmpp.config import ConferenceSettings, SipSettings
 from agi_xmpp.errors import AmiRefused, SipError
+from agi_xmpp.sip.copies import open_copies
+
+#: Seconds for the copy of a SIP packet to come. It comes at once if it comes.
+COPY_TIME = 2.0
 
 #: Rooms that are named at the most: with a wrong context, all are wrong in the same way.
 NAMED = 10
@@ -48,11 +54,45 @@ async def check_conferences(
         await options(numbers[0] if numbers and not problems else "")
     except SipError as error:
         problems.append(f"texts cannot reach the phones (conference.sip): {error}")
+    else:
+        if settings.sip.hep:
+            problems += await _copies(settings.sip, options, say)
     for problem in problems:
         say(f"conferences: FAILED: {problem}")
     if not problems:
         say(f"conferences: Asterisk has the context {settings.context}, and takes texts from {settings.sip.endpoint}")
     return not problems
+
+
+async def _copies(
+    settings: SipSettings, options: Callable[[str], Awaitable[None]], say: Callable[[str], None]
+) -> list[str]:
+    """Return what is wrong with the copies of SIP packets; a question and its answer make some."""
+    try:
+        copies = await open_copies(settings, lambda _text: None)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            return [f"cannot listen at {settings.hep} (conference.sip.hep): {error.strerror or error}"]
+        say(
+            f"conferences: {settings.hep} (conference.sip.hep) is in use, most likely by the running service: agi-xmpp"
+            " status says how many copies of SIP packets have come"
+        )
+        return []
+    try:
+        await options("")
+        async with asyncio.timeout(COPY_TIME):
+            await copies.wait()
+    except SipError as error:
+        return [f"texts cannot reach the phones (conference.sip): {error}"]
+    except TimeoutError:
+        return [
+            f"no copy of a SIP packet has come to {settings.hep} (conference.sip.hep): is res_hep_pjsip loaded, and has"
+            f" hep.conf enabled = yes and capture_address = {settings.hep}?"
+        ]
+    finally:
+        copies.close()
+    say(f"conferences: copies of SIP packets come to {settings.hep}")
+    return []
 
 
 async def _dialplan(settings: ConferenceSettings, ami: Manager) -> list[str]:

@@ -193,12 +193,12 @@ class Conversation:
 
     # By phones, and by the room
 
-    def phone_said(self, display: str, text: str) -> None:
-        """Show a text of a phone to all, as that of the phone whose caller's name it gives; see `speaker_of`."""
+    def phone_said(self, display: str, text: str, sender: str | None = None) -> None:
+        """Show a text of a phone to all; see `ConferenceRoom.phone_said`."""
         text = wording.for_chat(text)
         if not text or not self._phones_afford(text):
             return
-        phone = self.speaker_of(display)
+        phone = self.speaker_of(display, sender)
         nick = phone.nick if phone is not None else ""
         message = stanzas.message(self._state.at(nick), None, "groupchat", self._state.outside.new_id())
         if phone is None:
@@ -207,9 +207,11 @@ class Conversation:
         stanzas.add(message, stanzas.CLIENT, "body", text)
         self._publish(message, nick, self._occupant_id(phone))
 
-    def speaker_of(self, display: str) -> PhoneOccupant | None:
-        """Return the phone that a text is from by the name that it gives itself; see `nicks.speaker`."""
+    def speaker_of(self, display: str, sender: str | None = None) -> PhoneOccupant | None:
+        """Return the phone that a text is from; arguments as of `ConferenceRoom.phone_said`, see `nicks.speaker`."""
         phones = self._state.occupants.phones
+        if sender is not None:
+            return phones.get(sender)
         participant = nicks.speaker((phone.participant for phone in phones.values()), display)
         return phones[participant.channel] if participant is not None else None
 

@@ -39,6 +39,7 @@ from agi_xmpp.features.conference.roster import Roster
 from agi_xmpp.features.conference.service import MucService
 from agi_xmpp.features.conference.stream import Outgoing
 from agi_xmpp.features.conference.texts import PhoneTexts
+from agi_xmpp.features.conference.true_senders import TrueSenders
 from agi_xmpp.features.conference.whispers import Whispers
 from agi_xmpp.features.phone.people import People, escape
 from agi_xmpp.pace import Pace
@@ -97,6 +98,7 @@ class Gateway:
         self._own_device = f"PJSIP/{settings.sip.endpoint}"
         self._conferences = Conferences(self._own_device)
         self._agent = make_agent(settings.sip)
+        self._senders = TrueSenders(settings.sip, ami, self._heard)
         self._texts: dict[str, PhoneTexts] = {}
         self._whispers = Whispers(ami)
         #: Channels of banned phones that are being thrown out.
@@ -155,6 +157,7 @@ class Gateway:
         """
         await self._archive.start()
         await self._agent.start()
+        await self._senders.start()
         self.rooms.restore()
         for room in self.rooms.own_rooms:
             room.load_history(await self._archive.recent(room.address, self._settings.history))
@@ -183,6 +186,7 @@ class Gateway:
         await self._whispers.stop()
         await asyncio.gather(*(texts.stop() for texts in self._texts.values()))
         await self._agent.stop()
+        await self._senders.stop()
         await self._archive.close()
 
     def apply(self, settings: ConferenceSettings) -> bool:
@@ -214,8 +218,13 @@ class Gateway:
         """Return what `agi-xmpp status` shows."""
         status = [*self.rooms.status(), *(room.status() for room in self._bridges.rooms)]
         rooms = [{**room, "texts": self._state_of_texts(str(room["number"]))} for room in status]
-        problems = filter(None, [self._roster.problem, *(room.problem for room in self._bridges.rooms)])
-        return {"account": self.session.account, "rooms": rooms, "problems": list(problems)}
+        bridges = (room.problem for room in self._bridges.rooms)
+        return {
+            "account": self.session.account,
+            "rooms": rooms,
+            "senders": self._senders.status(),
+            "problems": [*filter(None, [self._roster.problem, self._senders.problem, *bridges])],
+        }
 
     def _state_of_texts(self, number: str) -> str:
         texts = self._texts.get(number)
@@ -262,6 +271,7 @@ class Gateway:
     def ami_connected(self) -> None:
         """Ask Asterisk who is in which conference."""
         self._roster.ami_connected()
+        self._senders.ami_connected()
 
     def ami_event(self, event: Message) -> None:
         """Take an event."""
@@ -287,12 +297,14 @@ class Gateway:
     def _apply_one(self, change: Change) -> None:
         match change:
             case PhoneJoined(number, participant):
+                self._senders.phone_joined(number, participant)
                 self._phone_joined(number, participant)
             case PhoneChanged(number, participant):
                 room = self._room(number)
                 if room is not None:
                     room.phone_changed(participant)
             case PhoneLeft(number, channel):
+                self._senders.phone_left(number, channel)
                 self._expelled.discard(channel)
                 room = self._room(number)
                 if room is not None:
@@ -396,23 +408,31 @@ class Gateway:
         texts = self._texts.get(number)
         if texts is not None and texts.room is not room:
             del self._texts[number]
+            self._senders.forget(number)
             texts.want(False)  # what waits is for the room that was, and is said now
             self._background.spawn(texts.stop())
             texts = None
         if room is None:
             return
-        heard: Callable[..., None] = room.phone_said
         if isinstance(room, Room):
             self._reception.occupancy_changed(room)
-            heard = partial(self._reception.heard, room)
             if not room.phones:
                 self._tell_of_phones(number)
         wanted = room.has_listeners and bool(self._conferences.of(number))
         if wanted and texts is None:
             pace = Pace(CALL_RETRY_MAX, time.monotonic)
+            heard = partial(self._senders.heard, number)
             texts = self._texts[number] = PhoneTexts(room, self._agent, pace, heard)
         if texts is not None:
             texts.want(wanted)
+
+    def _heard(self, number: str, display: str, text: str, sender: str | None) -> None:
+        """Take what a phone has written; arguments as of `ConferenceRoom.phone_said`."""
+        room = self._room(number)
+        if isinstance(room, Room):
+            self._reception.heard(room, display, text, sender)
+        elif room is not None:
+            room.phone_said(display, text, sender)
 
     def now(self) -> datetime:
         """See `Outside.now`."""

@@ -228,12 +228,15 @@ class ConferenceRoom(Protocol):
     def phone_left(self, channel: str) -> None:
         """A phone is gone. Asterisk gives no reason; whether we threw it out is known to who asked for it."""
 
-    def phone_said(self, display: str, text: str) -> None:
+    def phone_said(self, display: str, text: str, sender: str | None = None) -> None:
         """A phone has sent a text.
 
         Args:
             display: the name that the phone gives itself. It proves nothing.
             text: as it came.
+            sender: the channel that it was sent on: it is that phone's, whatever name it gives. "": Asterisk should
+                have said and has not, so the text is nobody's. None: nobody can say (``conference.sip.hep`` is not
+                set), so it is the phone's that alone has the name.
         """
 
     def announce(self, text: str) -> None:

@@ -57,13 +57,14 @@ class PhoneWords:
         self._whisper = whisper
         self._quota = Quota(MAX_WORDS, PERIOD, clock)
 
-    def said(self, room: Room, display: str, text: str) -> bool:
+    def said(self, room: Room, display: str, text: str, sender: str | None = None) -> bool:
         """Take what a phone has written, if it is for us; otherwise return False.
 
-        Whose text it is must be certain: else nobody could be answered, and it is shown as any other.
+        Whose text it is must be certain: else nobody could be answered, and it is shown as any other. Arguments as of
+        `ConferenceRoom.phone_said`.
         """
         word = _WORD.fullmatch(text.strip())
-        phone = room.speaker_of(display) if word is not None else None
+        phone = room.speaker_of(display, sender) if word is not None else None
         if word is None or phone is None:
             return False
         who = Jid(room.address.local, room.address.domain, phone.nick)

@@ -106,10 +106,13 @@ class Reception:
             tell = answers.by_room(self._outside.send, room.address, invitation.inviter, invitation.invitee, stanza)
         self._inviting.invite(room, invitation, tell)
 
-    def heard(self, room: Room, display: str, text: str) -> None:
-        """Take what a phone has written in a conference: a word for us, or a text for the room."""
-        if not self._words.said(room, display, text):
-            room.phone_said(display, text)
+    def heard(self, room: Room, display: str, text: str, sender: str | None = None) -> None:
+        """Take what a phone has written in a conference: a word for us, or a text for the room.
+
+        Arguments as of `ConferenceRoom.phone_said`.
+        """
+        if not self._words.said(room, display, text, sender):
+            room.phone_said(display, text, sender)
 
     def _tell_phone(self, number: str, channel: str, text: str) -> None:
         self._outside.whisper(number, channel, Utterance("", text))

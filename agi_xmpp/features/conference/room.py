@@ -313,13 +313,13 @@ class Room:
         self._presences.gone(phone, self._standing.farewell_of(channel))
         self._state.occupants.phone_left(phone)
 
-    def phone_said(self, display: str, text: str) -> None:
+    def phone_said(self, display: str, text: str, sender: str | None = None) -> None:
         """See `ConferenceRoom.phone_said`."""
-        self._conversation.phone_said(display, text)
+        self._conversation.phone_said(display, text, sender)
 
-    def speaker_of(self, display: str) -> PhoneOccupant | None:
-        """Return the phone that a text is from by the name that it gives itself; None if that is not certain."""
-        return self._conversation.speaker_of(display)
+    def speaker_of(self, display: str, sender: str | None = None) -> PhoneOccupant | None:
+        """Return the phone that a text is from, None if that is not certain; arguments as of `phone_said`."""
+        return self._conversation.speaker_of(display, sender)
 
     def spoken(self, utterance: Utterance) -> None:
         """See `ConferenceRoom.spoken`."""

@@ -1,0 +1,139 @@
+"""True senders: a phone cannot write under the name of another phone, on a real Asterisk with res_hep_pjsip."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.conference import OWN_LEG, ConferenceExchange, documented
+from tests.testbed.hall import Hall, open_hall
+from tests.testbed.muc import Attendee
+from tests.testbed.ports import free_port
+from tests.testbed.rootfs import Rootfs
+from tests.testbed.xmpp import XmppServer
+
+#: How many texts each of two phones sends at once.
+BURST = 300
+
+pytestmark = pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
+
+
+@pytest.fixture
+async def hall(rootfs: Rootfs, xmpp_server: XmppServer, tmp_path: Path) -> AsyncIterator[Hall]:
+    """A hall where Asterisk sends copies of its SIP packets to agi-xmpp, by the hep.conf of the documents."""
+    address = f"127.0.0.1:{free_port()}"
+    hep = documented("hep.conf").replace("127.0.0.1:9060", address)
+    assert address in hep
+    exchange = ConferenceExchange(rootfs, modules=("res_hep", "res_hep_pjsip"), files={"hep.conf": hep})
+    async with exchange:
+        sip = {"port": exchange.sip_port, "endpoint": OWN_LEG, "password": exchange.passwords[OWN_LEG], "hep": address}
+        async with open_hall(exchange, xmpp_server, tmp_path, conference={"sip": sip}) as hall:
+            yield hall
+
+
+def some_number() -> str:
+    """Return a conference's number; nothing of an earlier test is in it."""
+    return f"6{secrets.randbelow(800) + 100}"
+
+
+async def test_who_writes_under_the_name_of_another_is_found_out(hall: Hall) -> None:
+    number = some_number()
+    alice, bob = await hall.phones("101", "102")
+    calls = await hall.dial(alice, number), await hall.dial(bob, number)
+    romeo = await hall.enter("romeo", number)
+    await texts_flow(romeo, "Alice A", "Bob B")
+    await calls[0].send("I am bob", display="Bob B")
+    await romeo.hears("I am bob", nick="Alice A")
+    await calls[0].send("I am romeo", display="Romeo")
+    await romeo.hears("I am romeo", nick="Alice A")
+    await calls[1].send("it is me", display="Bob B")
+    await romeo.hears("it is me", nick="Bob B")
+
+
+async def test_a_name_that_several_have_and_none_at_all(hall: Hall) -> None:
+    number = some_number()
+    await hall.exchange.dialplan(
+        """
+[internal]
+exten => _6XXX,1,ExecIf($["${CALLERID(num)}"="102"]?Set(CALLERID(name)=Alice A))
+ same => n,ExecIf($["${CALLERID(num)}"="103"]?Set(CALLERID(name)=))
+ same => n,Answer()
+ same => n,ConfBridge(${EXTEN},conference,conference-phone,conference-menu)
+[conferences-chat]
+exten => _6XXX,1,Answer()
+ same => n,ConfBridge(${EXTEN},conference,conference-chat)
+"""
+    )
+    alice, bob, carol = await hall.phones("101", "102", "103")
+    calls = [await hall.dial(phone, number) for phone in (alice, bob, carol)]
+    romeo = await hall.enter("romeo", number)
+    await texts_flow(romeo, "Alice A", "Alice A (2)", "103")
+    for call in calls:
+        await call.send("who is this?")
+    assert {(await romeo.hears("who is this?")).sender for _ in calls} == {
+        romeo.of(nick) for nick in ("Alice A", "Alice A (2)", "103")
+    }
+    for call, nick in zip(calls, ("Alice A", "Alice A (2)", "103"), strict=True):
+        await call.send(f"I am {nick}")
+        await romeo.hears(f"I am {nick}", nick=nick)
+
+
+async def test_bursts_of_two_phones_are_told_apart(hall: Hall) -> None:
+    number = some_number()
+    alice, bob = await hall.phones("101", "102")
+    calls = await hall.dial(alice, number), await hall.dial(bob, number)
+    romeo = await hall.enter("romeo", number)
+    await texts_flow(romeo, "Alice A", "Bob B")
+    said = {
+        "Alice A": [f"text {count}" for count in range(BURST)],
+        "Bob B": [f"word {count}" for count in range(BURST)],
+    }
+    # Both under one name: only the copies tell them apart.
+    answers = await asyncio.gather(
+        *(
+            calls[which].send(text, display="Bob B")
+            for count in range(BURST)
+            for which, text in enumerate((said["Alice A"][count], said["Bob B"][count]))
+        )
+    )
+    assert set(answers) == {202}
+    heard: dict[str, list[str]] = {"Alice A": [], "Bob B": []}
+    for _ in range(2 * BURST):
+        text = await romeo.hears(timeout=60)
+        nick = text.sender.partition("/")[2]
+        heard.setdefault(nick, []).append(text.body)
+    assert heard == said
+    romeo.say("end")
+    await romeo.hears_nothing_until("end")
+
+
+async def test_without_copies_a_text_is_nobody_s(hall: Hall) -> None:
+    number = some_number()
+    alice, bob = await hall.phones("101", "102")
+    calls = await hall.dial(alice, number), await hall.dial(bob, number)
+    romeo = await hall.enter("romeo", number)
+    await texts_flow(romeo, "Alice A", "Bob B")
+    await calls[0].send("before")
+    await romeo.hears("before", nick="Alice A")
+    ami = await hall.exchange.ami()
+    await ami.action("ModuleLoad", Module="res_hep_pjsip.so", LoadType="unload")
+    await calls[0].send("meanwhile", display="Bob B")
+    heard = await romeo.hears("<Bob B> meanwhile")
+    assert heard.sender == romeo.room
+    await calls[0].send("meanwhile, without a name")
+    await romeo.hears("<Alice A> meanwhile, without a name")
+    await ami.action("ModuleLoad", Module="res_hep_pjsip.so", LoadType="load")
+    await calls[0].send("after", display="Bob B")
+    await romeo.hears("after", nick="Alice A")
+
+
+async def texts_flow(attendee: Attendee, *phones: str) -> None:
+    """Wait until phones are in, and what is said in chat is told to them: it takes half a second at first."""
+    for phone in phones:
+        await attendee.sees(phone)
+    attendee.say("mark")
+    await attendee.hears("mark")
