@@ -127,6 +127,7 @@ class Conferences:
         self._told: dict[str, dict[str, Participant]] = {}  # by conference and Uniqueid
         self._over: OrderedDict[str, None] = OrderedDict()  # Uniqueids of channels that have hung up
         self._places: dict[str, set[_Place]] = {}  # by Uniqueid
+        self._own: dict[_Place, str] = {}  # channels of our own legs
         self._buffer: list[Message] | None = None
         #: In the order in which something happened there.
         self._touched: dict[_Place, None] = {}
@@ -141,6 +142,10 @@ class Conferences:
     def numbers(self) -> Sequence[str]:
         """Return the conferences that somebody is in."""
         return list(self._told)
+
+    def own_legs(self) -> Sequence[tuple[str, str]]:
+        """Return our own legs, in the order in which they came: the conference and the channel of each."""
+        return [(number, channel) for (number, _uid), channel in self._own.items()]
 
     def take_questions(self) -> Sequence[Participant]:
         """Return whom Asterisk has to be asked about: whether they withhold name and number. Each is returned once.
@@ -211,7 +216,7 @@ class Conferences:
     def _compare(self, items: Sequence[Message]) -> None:
         """Take over what the lists say. Where an event came meanwhile it is taken afterwards, and has the last word."""
         listed = {_place(item) for item in items}
-        for place in [place for place in self._members if place not in listed]:
+        for place in [place for place in (*self._members, *self._own) if place not in listed]:
             self._remove(place)
         for item in items:
             self._enter(item)
@@ -221,7 +226,10 @@ class Conferences:
     def _enter(self, message: Message) -> None:
         """Somebody is in: ConfbridgeJoin, or an item of a list."""
         channel, uid, place = message["Channel"], message["Uniqueid"], _place(message)
-        if channel.startswith(_HIDDEN) or device_of(channel) == self._own_device or uid in self._over:
+        if channel.startswith(_HIDDEN) or uid in self._over:
+            return
+        if device_of(channel) == self._own_device:
+            self._own[place] = channel
             return
         participant = Participant(
             channel=channel,
@@ -274,7 +282,7 @@ class Conferences:
         self._over[uid] = None
         if len(self._over) > PAST:
             self._over.popitem(last=False)
-        for place in list(self._places.get(uid, ())):
+        for place in [*self._places.get(uid, ()), *(place for place in self._own if place[1] == uid)]:
             self._remove(place)
 
     def _members_of(self, message: Message) -> Iterator[tuple[_Place, _Member]]:
@@ -282,6 +290,7 @@ class Conferences:
             yield place, self._members[place]
 
     def _remove(self, place: _Place) -> None:
+        self._own.pop(place, None)
         if self._members.pop(place, None) is None:
             return
         _number, uid = place

@@ -23,7 +23,7 @@ from agi_xmpp.ami.conferences import Change, Conferences, Participant, PhoneChan
 from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, SipSettings
-from agi_xmpp.errors import AmiError, AmiUnknown, BadJid, NotConnected
+from agi_xmpp.errors import AmiError, AmiRefused, AmiUnknown, BadJid, NotConnected
 from agi_xmpp.features.conference import nicks
 from agi_xmpp.features.conference.archive import Archive
 from agi_xmpp.features.conference.bridges import Bridges
@@ -55,6 +55,11 @@ log = logging.getLogger("agi_xmpp.conference")
 CALL_RETRY_MAX = 30.0
 #: Seconds between attempts of a phone to enter a room of another service at the most, and between looks at what is due.
 ENTRY_RETRY_MAX, LOOK = 300.0, 2.0
+
+#: Seconds for which our leg stays in a conference when the last one has left chat: an XMPP server that stops says so of
+#: everybody before it goes. And seconds that people then get, once it is there again, to come back.
+GRACE = 2.0
+RETURN_TIME = 30.0
 
 
 class Gateway:
@@ -106,7 +111,11 @@ class Gateway:
         self._outgoing = Outgoing(self._start_anew)
         self._mam = Mam(self._archive, self._outgoing.send)
         self._background = Background(log, "conferences")
-        self._roster = Roster(ami, self._conferences, self._apply)
+        self._roster = Roster(ami, self._conferences, self._apply, self._check_legs)
+        self._streaming = asyncio.Event()
+        self._was_away = False
+        self._return_until = 0.0
+        self._parting: set[str] = set()
         self._port: StanzaPort | None = None
         self._phones_port: StanzaPort | None = None
         table = store.table("conference")
@@ -255,12 +264,17 @@ class Gateway:
 
     def stream_began(self) -> None:
         """See `StanzaHost.stream_began`."""
+        self._streaming.set()
+        if self._was_away:
+            self._return_until = time.monotonic() + RETURN_TIME
         self._outgoing.stream_began()
         for room in self.rooms.own_rooms:
             room.verify()
 
     def stream_ended(self) -> None:
         """See `StanzaHost.stream_ended`."""
+        self._streaming.clear()
+        self._was_away = True
 
     def _start_anew(self) -> None:
         """Have everybody enter anew: what was said meanwhile could not be kept for them."""
@@ -286,6 +300,26 @@ class Gateway:
         """Wait a moment for Asterisk to come back; then its conferences count as over."""
         self._reception.ami_disconnected()
         self._roster.ami_disconnected()
+
+    def _check_legs(self) -> None:
+        """Compare our legs with Asterisk's lists: it may have been restarted, or we."""
+        listed = self._conferences.own_legs()
+        for number, texts in self._texts.items():
+            if all(number != other for other, _ in listed):
+                texts.left()
+        for number, channel in listed:
+            texts_of_it = self._texts.get(number)
+            if texts_of_it is None or not texts_of_it.has_leg:
+                log.info("conference %s: %s is a leg that was left over", number, channel)
+                self._background.spawn(self._remove_leg(number, channel))
+
+    async def _remove_leg(self, number: str, channel: str) -> None:
+        try:
+            await confbridge.kick(self._ami, number, channel)
+        except AmiRefused:
+            pass  # it has gone by itself
+        except AmiError as error:
+            log.warning("conference %s: %s could not be thrown out: %s", number, channel, error)
 
     def _apply(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -418,12 +452,15 @@ class Gateway:
             self._reception.occupancy_changed(room)
             if not room.phones:
                 self._tell_of_phones(number)
-        wanted = room.has_listeners and bool(self._conferences.of(number))
+        has_phones = bool(self._conferences.of(number))
+        wanted = room.has_listeners and has_phones
         if wanted and texts is None:
             pace = Pace(CALL_RETRY_MAX, time.monotonic)
             heard = partial(self._senders.heard, number)
             texts = self._texts[number] = PhoneTexts(room, self._agent, pace, heard)
-        if texts is not None:
+        if texts is not None and texts.wanted and has_phones and not wanted:
+            self._part_soon(number)
+        elif texts is not None:
             texts.want(wanted)
 
     def _heard(self, number: str, display: str, text: str, sender: str | None) -> None:
@@ -433,6 +470,21 @@ class Gateway:
             self._reception.heard(room, display, text, sender)
         elif room is not None:
             room.phone_said(display, text, sender)
+
+    def _part_soon(self, number: str) -> None:
+        """Let our leg go, unless somebody comes back to chat."""
+        if number not in self._parting:
+            self._parting.add(number)
+            self._background.spawn(self._part(number))
+
+    async def _part(self, number: str) -> None:
+        await asyncio.sleep(GRACE)
+        await self._streaming.wait()
+        await asyncio.sleep(max(0.0, self._return_until - time.monotonic()))
+        self._parting.discard(number)
+        room, texts = self._room(number), self._texts.get(number)
+        if texts is not None and texts.room is room and not texts.room.has_listeners:
+            texts.want(False)
 
     def now(self) -> datetime:
         """See `Outside.now`."""

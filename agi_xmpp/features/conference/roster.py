@@ -33,6 +33,7 @@ class Roster:
         ami: the manager connection.
         conferences: what is kept in step; read from it who is in.
         changed: is told what is different, in order; it must neither block nor raise.
+        compared: is called when Asterisk's lists have been taken over.
         pause: seconds, see `WATCHDOG`.
         retry: seconds, see `RESYNC_RETRY`.
         lost_after: seconds, see `LOST_AFTER`.
@@ -46,6 +47,7 @@ class Roster:
         ami: Ami,
         conferences: Conferences,
         changed: Callable[[Sequence[Change]], None],
+        compared: Callable[[], None],
         *,
         pause: float = WATCHDOG,
         retry: float = RESYNC_RETRY,
@@ -54,6 +56,7 @@ class Roster:
         self._ami = ami
         self._conferences = conferences
         self._changed = changed
+        self._compared = compared
         self._pause = pause
         self._retry = retry
         self._lost_after = lost_after
@@ -104,6 +107,7 @@ class Roster:
         while True:
             try:
                 self._resynchronise(await confbridge.participants(self._ami))
+                self._compared()
             except AmiNotConnected:
                 return  # the next connection begins anew
             except AmiError as error:

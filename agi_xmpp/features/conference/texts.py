@@ -73,6 +73,11 @@ class PhoneTexts:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def wanted(self) -> bool:
+        """True while texts go between the room and phones."""
+        return self._wanted
+
+    @property
     def state(self) -> str:
         """One word or sentence for `agi-xmpp status`."""
         if not self._wanted:
@@ -109,6 +114,16 @@ class PhoneTexts:
         self._entered.set()
         self._changed.set()
 
+    @property
+    def has_leg(self) -> bool:
+        """True while our leg is in the conference, or may come in at any moment."""
+        return not self._over
+
+    def left(self) -> None:
+        """Our leg is not in the conference: Asterisk says so."""
+        if self._leg is not None and self._entered.is_set():
+            self.ended("Asterisk does not list it any more")
+
     async def stop(self) -> None:
         """Leave the conference."""
         self._wanted = False
@@ -144,6 +159,7 @@ class PhoneTexts:
             try:
                 leg = await self._agent.call(self.room.number, self, display=self.room.title)
             except SipError as error:
+                self._over = True
                 self._fail(str(error))
                 continue
             try:
@@ -153,6 +169,7 @@ class PhoneTexts:
                 self._leg = None
                 self._entered.clear()
                 await leg.hang_up()
+                self._over = True
 
     async def _live(self, leg: Leg) -> None:
         """Stay in as long as it lasts, and say what is to be said."""

@@ -319,6 +319,32 @@ def test_our_own_leg_and_confbridge_s_channels_are_hidden(channel):
     assert watch.words == []
 
 
+LEG = "PJSIP/agi-xmpp-00000001"
+
+
+def test_our_own_legs_are_known_from_join_to_leave():
+    model = Conferences("PJSIP/agi-xmpp")
+    model.event(join(LEG))
+    model.event(join("PJSIP/agi-xmpp-00000002", "1.2", "board"))
+    assert model.own_legs() == [("staff", LEG), ("board", "PJSIP/agi-xmpp-00000002")]
+    model.event(leave(LEG))
+    assert model.own_legs() == [("board", "PJSIP/agi-xmpp-00000002")]
+    model.event({"Event": "Hangup", "Uniqueid": "1.2", "Channel": "PJSIP/agi-xmpp-00000002"})
+    assert model.own_legs() == []
+
+
+def test_our_own_legs_are_known_by_the_lists():
+    model = Conferences("PJSIP/agi-xmpp")
+    model.event(join(LEG))
+    model.begin_resync()
+    model.resync([join("PJSIP/agi-xmpp-00000002", "1.2")])
+    assert model.own_legs() == [("staff", "PJSIP/agi-xmpp-00000002")]
+    model.begin_resync()
+    model.event(join(LEG, "1.3"))
+    model.resync([])
+    assert model.own_legs() == [("staff", LEG)]
+
+
 def test_a_phone_with_a_name_like_ours_is_none_of_ours():
     watch = Watch("PJSIP/agi-xmpp")
     watch.event(join("PJSIP/agi-xmpp-2-00000001"))

@@ -13,7 +13,7 @@ import pytest
 from agi_xmpp.ami.model import AmiInfo, AmiState, Message
 from agi_xmpp.config import ConferenceSettings, PhoneSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, ConfigError
-from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference import gateway, stanzas
 from agi_xmpp.features.conference.gateway import Gateway
 from agi_xmpp.features.conference.messages import Query
 from agi_xmpp.store import Store
@@ -67,6 +67,10 @@ class Session:
     def begin(self) -> None:
         self.port.online = True
         self.host.stream_began()
+
+    def end(self) -> None:
+        self.port.online = False
+        self.host.stream_ended()
 
 
 class Manager(FakeAmi):
@@ -236,6 +240,18 @@ def ban(house: House) -> None:
     house.session.port.take()
 
 
+def listed(house: House, *items: dict[str, str]) -> None:
+    """Let Asterisk's lists have these in the conference 6000."""
+    house.ami.lists = {"ConfbridgeListRooms": [{"Conference": "6000"}]}
+    house.ami.lists["ConfbridgeList"] = house.ami.lists["Status"] = [{**item, "BridgeID": "b"} for item in items]
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let our leg go as soon as the last one has left chat."""
+    monkeypatch.setattr(gateway, "GRACE", 0.0)
+
+
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path)
@@ -389,6 +405,43 @@ class TestTexts:
         async with asyncio.timeout(5):
             await leg.hung_up.wait()
 
+    async def test_the_leg_stays_for_who_comes_back_at_once(self, house):
+        await self.leg(house)
+        house.leave()
+        house.enter()
+        house.say("still here")
+        async with asyncio.timeout(5):
+            assert await house.agent.said.get() == ("Romeo", "still here")
+        assert house.agent.legs.empty()
+
+    async def test_a_leg_that_asterisk_has_lost_is_made_anew(self, house):
+        leg = await self.leg(house)
+        listed(house, joined())
+        house.gateway.ami_connected()
+        async with asyncio.timeout(5):
+            await leg.hung_up.wait()
+            await house.agent.legs.get()
+
+    async def test_a_leg_that_is_listed_stays(self, house):
+        await self.leg(house)
+        house.ami.taken()
+        listed(house, joined(), joined("agi-xmpp"))
+        house.gateway.ami_connected()
+        await house.settle()
+        assert house.agent.legs.empty()
+        assert "ConfbridgeKick" not in dict(house.ami.taken())
+
+    @pytest.mark.parametrize("error", [None, AmiRefused("No Channel by that name"), AmiUnknown("no answer")])
+    async def test_a_leg_that_a_killed_service_left_behind_is_thrown_out(self, house, error, caplog):
+        if error is not None:
+            house.ami.answers["ConfbridgeKick"] = error
+        listed(house, joined(), joined("agi-xmpp"))
+        house.gateway.ami_connected()
+        await house.settle()
+        kick = ("ConfbridgeKick", {"Conference": "6000", "Channel": "PJSIP/agi-xmpp-00000001"})
+        assert house.ami.taken().count(kick) == 1
+        assert ("could not be thrown out" in caplog.text) is isinstance(error, AmiUnknown)
+
     async def test_a_word_to_one_phone_goes_by_the_manager(self, house):
         await self.leg(house)
         house.ami.taken()
@@ -515,6 +568,32 @@ class TestAsteriskAway:
 
 
 class TestXmppAway:
+    @pytest.mark.parametrize("said", [True, False])
+    @pytest.mark.parametrize("comes_back", [True, False])
+    async def test_our_leg_waits_for_those_whose_server_is_restarted(self, house, monkeypatch, comes_back, said):
+        """Whether the server says that they have gone, or only finds out afterwards."""
+        monkeypatch.setattr(gateway, "RETURN_TIME", 60.0 if comes_back else 0.0)
+        house.enter()
+        await house.join()
+        leg = await house.agent.legs.get()
+        house.gateway.ami_event(joined("agi-xmpp"))
+        if said:
+            house.leave()
+        house.session.end()
+        await house.settle()
+        leg.listener.text_came("Alice A", "anybody there?")
+        assert not leg.hung_up.is_set()
+        house.session.begin()
+        if not said:
+            house.leave()
+        if comes_back:
+            assert "anybody there?" in [stanzas.body_of(element) for element in house.enter()]
+            await house.settle()
+            assert not leg.hung_up.is_set()
+        else:
+            async with asyncio.timeout(5):
+                await leg.hung_up.wait()
+
     async def test_what_is_said_meanwhile_arrives_afterwards(self, house):
         house.enter()
         house.session.port.online = False

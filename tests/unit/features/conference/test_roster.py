@@ -25,6 +25,7 @@ class Office:
         ami: the connection.
         members: who is in, as the lists have it.
         told: what the roster told, in words.
+        compared: how often the lists were taken over.
     """
 
     def __init__(self) -> None:
@@ -39,8 +40,12 @@ class Office:
             Getvar={"Value": "allowed"},
         )
         self.conferences = Conferences()
+        self.compared = 0
         self._changed = asyncio.Event()
-        self.roster = Roster(self.ami, self.conferences, self._take, pause=3600, retry=3600)
+        self.roster = Roster(self.ami, self.conferences, self._take, self.compare, pause=3600, retry=3600)
+
+    def compare(self) -> None:
+        self.compared += 1
 
     def _take(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -82,6 +87,7 @@ async def test_who_is_in_at_the_beginning_and_who_comes_and_goes(office: Office)
     office.members = [item("101"), item("102", "Bob")]
     office.roster.ami_connected()
     await office.tells("joined Alice", "joined Bob")
+    assert office.compared == 1
     office.roster.ami_event(item("103", "Carol"))
     await office.tells("joined Carol")
     office.roster.ami_event(item("101", event="ConfbridgeLeave"))
@@ -138,13 +144,14 @@ async def test_without_lists_the_events_count(
     office.roster.ami_connected()
     office.roster.ami_event(item("101"))
     await office.tells("joined Alice")
+    assert office.compared == 0
     assert "agi-xmpp check --online says more" in caplog.text
 
 
 async def test_lists_that_fail_are_asked_for_again_and_complained_of_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     office = Office()
-    office.roster = Roster(office.ami, office.conferences, office._take, pause=3600, retry=0)
+    office.roster = Roster(office.ami, office.conferences, office._take, office.compare, pause=3600, retry=0)
     rooms, office.ami.lists["ConfbridgeListRooms", ""] = (
         office.ami.lists["ConfbridgeListRooms", ""],
         AmiUnknown("silent"),
@@ -160,7 +167,7 @@ async def test_lists_that_fail_are_asked_for_again_and_complained_of_once(caplog
 
 
 async def test_the_watchdog_finds_what_no_event_told(office: Office) -> None:
-    roster = Roster(office.ami, office.conferences, office._take, pause=0, retry=3600)
+    roster = Roster(office.ami, office.conferences, office._take, office.compare, pause=0, retry=3600)
     roster.ami_connected()
     office.members = [item("101")]
     await office.tells("joined Alice")
@@ -170,7 +177,7 @@ async def test_the_watchdog_finds_what_no_event_told(office: Office) -> None:
 
 
 async def test_an_asterisk_that_does_not_come_back(office: Office) -> None:
-    roster = Roster(office.ami, office.conferences, office._take, pause=3600, retry=3600, lost_after=0)
+    roster = Roster(office.ami, office.conferences, office._take, office.compare, pause=3600, retry=3600, lost_after=0)
     office.members = [item("101")]
     roster.ami_connected()
     await office.tells("joined Alice")
@@ -182,7 +189,7 @@ async def test_an_asterisk_that_does_not_come_back(office: Office) -> None:
 
 
 async def test_a_connection_that_tries_again_and_again_does_not_hold_anybody(office: Office) -> None:
-    roster = Roster(office.ami, office.conferences, office._take, pause=3600, retry=3600, lost_after=0)
+    roster = Roster(office.ami, office.conferences, office._take, office.compare, pause=3600, retry=3600, lost_after=0)
     office.members = [item("101")]
     roster.ami_connected()
     await office.tells("joined Alice")

@@ -305,6 +305,30 @@ async def test_an_internal_error_is_logged_and_the_room_goes_on(house, caplog):
     assert await house.room.next(1) == ["spoken c"]
 
 
+async def test_a_leg_that_asterisk_does_not_list_is_made_anew(house):
+    leg = await house.in_conference()
+    house.texts.left()
+    async with asyncio.timeout(5):
+        await leg.hung_up.wait()
+    await house.agent.answered()
+    house.texts.left()  # it is about to come in
+    house.texts.entered()
+    house.say("a")
+    assert await house.room.next(1) == ["spoken a"]
+    assert house.agent.calls == 2
+
+
+async def test_it_has_a_leg_from_the_call_to_the_end(house):
+    assert not house.texts.has_leg
+    house.agent.refusals = [SipRefused("forbidden", 403)]
+    await house.in_conference()
+    assert house.texts.has_leg
+    assert house.texts.wanted
+    await house.texts.stop()
+    assert not house.texts.has_leg
+    assert not house.texts.wanted
+
+
 async def test_stop_hangs_up(house):
     leg = await house.in_conference()
     with contextlib.suppress(asyncio.CancelledError):
