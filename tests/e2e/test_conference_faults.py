@@ -1,0 +1,389 @@
+"""Bursts in a conference, and what becomes of it when one of its parts fails: all parts real."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.testbed.client import Heard
+from tests.testbed.conference import ConferenceExchange
+from tests.testbed.hall import Hall, open_hall
+from tests.testbed.muc import Attendee, Refused
+from tests.testbed.profanity import Profanity
+from tests.testbed.proxy import Proxy
+from tests.testbed.rootfs import Rootfs
+from tests.testbed.softphone import SoftCall, Softphone
+from tests.testbed.xmpp import Ejabberd, Options, Prosody, XmppServer
+
+#: Texts each way in a burst.
+BURST = 300
+#: Seconds for one text of a burst to come.
+PATIENCE = 60.0
+#: What the room says where the phones cannot be reached.
+UNREACHED = "The phones in this conference cannot read what is written here at the moment."
+ROOMS = {"balcony": {"number": "6000", "title": "Balcony"}}
+ON_PROSODY = pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
+SERVERS = pytest.mark.parametrize("make", [Prosody, Ejabberd])
+
+
+@pytest.fixture
+async def hall(conference_exchange: ConferenceExchange, xmpp_server: XmppServer, tmp_path: Path) -> AsyncIterator[Hall]:
+    """A hall with Romeo, who owns each room, Juliet and Tybalt, on each server in turn."""
+    people = ("romeo", "juliet", "tybalt")
+    async with open_hall(conference_exchange, xmpp_server, tmp_path, people=people, rooms=ROOMS) as hall:
+        yield hall
+
+
+class Gathering:
+    """Romeo and Juliet in chat, Alice (101) and Bob (102) by telephone, in one conference; texts flow."""
+
+    def __init__(self, hall: Hall, number: str) -> None:
+        self.hall = hall
+        self.number = number
+        self.attendees: list[Attendee] = []
+        self.phones: list[Softphone] = []
+        self.calls: list[SoftCall] = []
+
+    @classmethod
+    async def of(cls, hall: Hall, number: str = "6000") -> Gathering:
+        self = cls(hall, number)
+        self.phones = await hall.phones("101", "102")
+        await self.dial()
+        await self.enter()
+        await self.is_whole()
+        await self.hear_each_other()
+        return self
+
+    @property
+    def node(self) -> str:
+        """Of the room's address."""
+        return "balcony" if self.number == "6000" else self.number
+
+    async def dial(self) -> None:
+        """Let both phones call."""
+        self.calls = [await self.hall.dial(phone, self.number) for phone in self.phones]
+
+    async def enter(self) -> None:
+        """Let both clients enter."""
+        self.attendees = [await self.hall.enter(name, self.node) for name in ("romeo", "juliet")]
+
+    async def come_back(self) -> None:
+        """Let both clients, whose connections are gone, connect again and enter anew."""
+        for name in ("romeo", "juliet"):
+            await self.hall.comes_back(name)
+        await self.hall.service.online()  # until then, the server itself refuses them
+        await self.enter()
+
+    async def is_whole(self) -> None:
+        """Wait until everybody means the same people: these four."""
+        await self.hall.agrees(self.number, self.attendees, ["101", "102"])
+
+    async def hear_each_other(self) -> None:
+        """Say something on each side, and see that everybody hears it once."""
+        up, down = f"up {secrets.token_hex(4)}", f"down {secrets.token_hex(4)}"
+        romeo, juliet = self.attendees
+        bob = self.phones[1]
+        romeo.say(down)
+        await asyncio.gather(*(phone.hears(down, display="Romeo") for phone in self.phones))
+        await asyncio.gather(*(attendee.hears(down, nick="Romeo") for attendee in self.attendees))
+        assert await self.calls[0].send(up) == 202
+        await bob.hears(up, display="Alice A")
+        for attendee in self.attendees:
+            await attendee.hears(up, nick="Alice A")
+        end = f"end {secrets.token_hex(4)}"
+        juliet.say(end)
+        for attendee in self.attendees:
+            await attendee.hears_nothing_until(end)
+        for phone in self.phones:
+            await phone.hears_nothing_until(end)
+
+
+class TestBursts:
+    @ON_PROSODY
+    async def test_three_speak_at_once(self, hall: Hall) -> None:
+        one = await Gathering.of(hall)
+        romeo, juliet = one.attendees
+        alice, bob = one.phones
+        down = {name: [f"{name} {count}" for count in range(BURST // 2)] for name in ("Romeo", "Juliet")}
+        up = [f"Alice {count}" for count in range(BURST)]
+        for first, second in zip(down["Romeo"], down["Juliet"], strict=True):
+            romeo.say(first)
+            juliet.say(second)
+        assert set(await asyncio.gather(*(one.calls[0].send(text) for text in up))) == {202}
+        whole = {**down, "Alice A": up}
+        for attendee in one.attendees:
+            for nick, texts in whole.items():
+                assert [(await attendee.hears(nick=nick, timeout=PATIENCE)).body for _ in texts] == texts
+        for nick, texts in whole.items():
+            assert [(await bob.hears(display=nick, timeout=PATIENCE)).body for _ in texts] == texts
+        for nick, texts in down.items():
+            assert [(await alice.hears(display=nick, timeout=PATIENCE)).body for _ in texts] == texts
+        await one.hear_each_other()  # and nothing comes twice
+        kept = await juliet.archive()
+        for nick, texts in whole.items():
+            said = set(texts)
+            assert [heard.body for heard in kept if heard.sender == juliet.of(nick) and heard.body in said] == texts
+        await one.is_whole()
+
+    @ON_PROSODY
+    async def test_a_phone_comes_and_goes_meanwhile(self, hall: Hall) -> None:
+        one = await Gathering.of(hall)
+        romeo, juliet = one.attendees
+        (carol,) = await hall.phones("103")
+        down = [f"down {count}" for count in range(BURST)]
+        up = [f"up {count}" for count in range(BURST)]
+
+        async def come_and_go() -> None:
+            call = await hall.dial(carol, one.number)
+            await carol.hears()
+            await call.hang_up()
+
+        async def speak() -> None:
+            for first, second in zip(down, up, strict=True):
+                romeo.say(first)
+                assert await one.calls[0].send(second) == 202
+
+        await asyncio.gather(speak(), come_and_go())
+        assert [(await juliet.hears(nick="Romeo", timeout=PATIENCE)).body for _ in down] == down
+        assert [(await romeo.hears(nick="Alice A", timeout=PATIENCE)).body for _ in up] == up
+        assert [(await one.phones[1].hears(display="Alice A", timeout=PATIENCE)).body for _ in up] == up
+        await juliet.sees_gone("Carol C")
+        assert [text.body for text in carol.texts if text.display == "Alice A"] == _run_of(up, carol, "Alice A")
+        assert [text.body for text in carol.texts if text.display == "Romeo"] == _run_of(down, carol, "Romeo")
+        await one.is_whole()
+
+
+def _run_of(texts: Sequence[str], phone: Softphone, display: str) -> list[str]:
+    """Return the part of ``texts`` without gap that a phone heard the ends of."""
+    heard = [text.body for text in phone.texts if text.display == display]
+    return list(texts[texts.index(heard[0]) : texts.index(heard[-1]) + 1]) if heard else []
+
+
+def stanza_id(message: Heard) -> str:
+    """Return the id that the room gave a message (XEP-0359)."""
+    found = ET.fromstring(message.xml).find("{urn:xmpp:sid:0}stanza-id")
+    assert found is not None
+    return found.get("id", "")
+
+
+class TestXmppServer:
+    @SERVERS
+    @pytest.mark.parametrize("how", ["stop", "kill"])
+    async def test_it_is_restarted(
+        self,
+        conference_exchange: ConferenceExchange,
+        rootfs: Rootfs,
+        tmp_path: Path,
+        make: type[XmppServer],
+        how: Literal["stop", "kill"],
+    ) -> None:
+        async with make(rootfs) as server, open_hall(conference_exchange, server, tmp_path, rooms=ROOMS) as hall:
+            one = await Gathering.of(hall)
+            bob = one.phones[1]
+            await (server.stop() if how == "stop" else server.kill())
+            assert await one.calls[0].send("nobody there?") == 202
+            await bob.hears_nothing_until("nobody there?")
+            await server.start()
+            await one.come_back()
+            for attendee in one.attendees:
+                assert [heard.body for heard in attendee.history].count("nobody there?") == 1
+            await one.is_whole()
+            for attendee in one.attendees:
+                # Who is back at the server before agi-xmpp gets what waited for them, and again in the history. The
+                # id tells clients that it is the same.
+                heard = [heard for heard in attendee.buddy.heard if heard.body == "nobody there?"]
+                assert len({stanza_id(each) for each in heard}) == 1
+                for each in heard:
+                    if not each.delayed:
+                        await attendee.hears("nobody there?")
+            await one.hear_each_other()
+
+    async def test_a_client_that_people_use_comes_back_by_itself(
+        self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path
+    ) -> None:
+        async with Prosody(rootfs) as server, open_hall(conference_exchange, server, tmp_path, rooms=ROOMS) as hall:
+            (alice,) = await hall.phones("101")
+            call = await hall.dial(alice, "6000")
+            login = await hall.accounts("nurse")
+            async with Profanity(server, login.jid, login.password) as client:
+                client.type("/reconnect 3")  # by then agi-xmpp is back: profanity enters once, and not again if refused
+                await client.join(hall.room("balcony"), "Nurse")
+                await client.shows("Alice A")
+                await server.kill()
+                await server.start()
+                await client.shows("Connection re-established.", timeout=30)
+                await hall.comes_back("romeo")
+                romeo = await hall.enter("romeo", "balcony")
+                await romeo.sees("Nurse")
+                romeo.say("mark")
+                await alice.hears("mark")
+                await call.send("are you back?")
+                await client.shows("Alice A: are you back?")
+                client.type("I am back")
+                await alice.hears("I am back", display="Nurse")
+
+    @ON_PROSODY
+    @pytest.mark.parametrize("how", ["rst", "fin"])
+    async def test_only_agi_xmpp_is_cut_off(
+        self,
+        conference_exchange: ConferenceExchange,
+        xmpp_server: XmppServer,
+        tmp_path: Path,
+        how: Literal["rst", "fin"],
+    ) -> None:
+        async with (
+            Proxy(xmpp_server.component_port) as proxy,
+            open_hall(conference_exchange, xmpp_server, tmp_path, rooms=ROOMS, component_port=proxy.port) as hall,
+        ):
+            one = await Gathering.of(hall)
+            romeo = one.attendees[0]
+            await proxy.refuse()
+            proxy.cut(how)
+            await hall.service.state("waiting", "conference")
+            up = [f"up {count}" for count in range(20)]
+            for text in up:
+                assert await one.calls[0].send(text) == 202
+            refused = romeo.say("lost")
+            assert (await romeo.bounced(refused)).error == "remote-server-timeout"
+            await proxy.accept()
+            for attendee in one.attendees:
+                assert [(await attendee.hears()).body for _ in up] == up
+                assert await attendee.is_in()
+            assert [(await one.phones[1].hears()).body for _ in up] == up
+            await one.is_whole()
+            await one.hear_each_other()
+
+
+class TestAgiXmpp:
+    @pytest.mark.parametrize("how", ["stop", "kill"])
+    async def test_it_is_restarted(self, hall: Hall, how: Literal["stop", "kill"]) -> None:
+        one = await Gathering.of(hall)
+        romeo, juliet = one.attendees
+        romeo.set_subject("love")
+        await juliet.sees_subject("love")
+        for phone in one.phones:
+            await phone.hears("Romeo set the subject: love")
+        verona = await hall.enter("juliet", "verona")
+        await verona.configure(persistentroom=True, roomname="Fair Verona")
+        await verona.set_affiliation(hall["tybalt"].jid, "outcast")
+        if how == "stop":
+            await hall.service.stop()
+            for attendee in one.attendees:
+                assert {110, 332} <= (await attendee.sees_gone(attendee.nick)).codes
+        else:
+            await hall.service.kill()
+        await hall.service.start()
+        await hall.service.online()
+        for attendee in one.attendees:
+            assert not await attendee.is_in()
+        await one.enter()
+        for attendee in one.attendees:
+            assert attendee.subject == "love"
+            assert any(heard.body.startswith("up ") for heard in attendee.history)
+        with pytest.raises(Refused, match="auth forbidden"):
+            await hall.enter("tybalt", "verona")
+        await hall.enter("juliet", "verona")
+        assert "Fair Verona" in await verona.buddy.info(verona.room)
+        await one.is_whole()
+        await one.hear_each_other()
+
+
+class TestAsterisk:
+    @pytest.mark.parametrize("how", ["restart now", "kill"])
+    async def test_it_is_restarted(
+        self, rootfs: Rootfs, prosody: Prosody, tmp_path: Path, how: Literal["restart now", "kill"]
+    ) -> None:
+        async with ConferenceExchange(rootfs) as exchange, open_hall(exchange, prosody, tmp_path, rooms=ROOMS) as hall:
+            one = await Gathering.of(hall)
+            romeo = one.attendees[0]
+            if how == "kill":
+                await exchange.disconnect()
+                await exchange.kill()
+                romeo.say("are you there?")
+                for attendee in one.attendees:
+                    await attendee.hears(UNREACHED, nick="")
+                    await attendee.hears("are you there?", nick="Romeo")
+                await exchange.start()
+            else:
+                await exchange.restart_now()
+            for attendee in one.attendees:
+                await attendee.sees_gone("Alice A", timeout=30)
+                await attendee.sees_gone("Bob B", timeout=30)
+            romeo.say("among us")
+            for attendee in one.attendees:
+                await attendee.hears("among us", nick="Romeo")
+            await hall.agrees(one.number, one.attendees, [])
+            await one.dial()
+            await one.is_whole()
+            await one.hear_each_other()
+
+    @ON_PROSODY
+    async def test_only_the_manager_connection_is_cut(
+        self, conference_exchange: ConferenceExchange, xmpp_server: XmppServer, tmp_path: Path
+    ) -> None:
+        async with (
+            Proxy(conference_exchange.ami_port) as proxy,
+            open_hall(conference_exchange, xmpp_server, tmp_path, rooms=ROOMS, manager_port=proxy.port) as hall,
+        ):
+            one = await Gathering.of(hall)
+            romeo, juliet = one.attendees
+            await proxy.refuse()
+            proxy.cut()
+            await proxy.until_open(0)
+            await one.hear_each_other()
+            await one.calls[1].hang_up()
+            (carol,) = await hall.phones("103")
+            await hall.dial(carol, one.number)
+            assert set(romeo.members) == {"Romeo", "Juliet", "Alice A", "Bob B"}
+            await proxy.accept()
+            await juliet.sees_gone("Bob B")
+            await juliet.sees("Carol C")
+            await hall.agrees(one.number, one.attendees, ["101", "103"])
+
+
+class TestThoseWhoAreIn:
+    async def test_a_client_dies(self, rootfs: Rootfs, conference_exchange: ConferenceExchange, tmp_path: Path) -> None:
+        # Without resumption the server knows at once that a client is gone.
+        async with (
+            Prosody(rootfs, Options(resume=0)) as server,
+            open_hall(conference_exchange, server, tmp_path, rooms=ROOMS) as hall,
+        ):
+            one = await Gathering.of(hall)
+            romeo, juliet = one.attendees
+            await juliet.buddy.drop()
+            await romeo.sees_gone("Juliet")
+            await hall.agrees(one.number, [romeo], ["101", "102"])
+            await hall.comes_back("juliet")
+            one.attendees[1] = await hall.enter("juliet", one.node)
+            await one.is_whole()
+            await one.hear_each_other()
+
+    @ON_PROSODY
+    async def test_a_phone_loses_power(self, hall: Hall) -> None:
+        one = await Gathering.of(hall)
+        romeo, juliet = one.attendees
+        alice, bob = one.phones
+        channel = next(name for name in await hall.exchange.participants(one.number) if name.startswith("PJSIP/102"))
+        await bob.lose_power()
+        down = [f"down {count}" for count in range(20)]
+        for text in down:
+            juliet.say(text)
+        assert [(await alice.hears()).body for _ in down] == down
+        assert [(await romeo.hears()).body for _ in down] == down
+        # Asterisk learns by itself only from a phone's session timer or from the silence (rtp_timeout).
+        await (await hall.exchange.ami()).action("Hangup", Channel=channel)
+        await romeo.sees_gone("Bob B")
+        await hall.agrees(one.number, one.attendees, ["101"])
+
+    @ON_PROSODY
+    async def test_the_last_one_leaves_chat(self, hall: Hall) -> None:
+        one = await Gathering.of(hall)
+        for attendee in one.attendees:
+            await attendee.leave()
+        await hall.agrees(one.number, [], ["101", "102"])
