@@ -117,7 +117,7 @@ async def test_a_phone_and_our_own_call_read_each_other(exchange: Asterisk, phon
 
 
 async def test_check_finds_all_that_the_settings_name(exchange: Asterisk) -> None:
-    (sample,) = (text for text in re.findall(r"^```toml\n(.*?)^```", DOCUMENT, flags=re.M | re.S) if "sip" in text)
+    (sample,) = (text for text in re.findall(r"^```toml\n(.*?)^```", DOCUMENT, flags=re.M | re.S) if "owners" in text)
     file = tomllib.loads(sample)
     file["ami"] = {"port": exchange.ami_port, "username": exchange.ami_user, "password": exchange.ami_secret}
     file["conference"]["sip"] = {"port": exchange.sip_port, "endpoint": LEG, "password": LEG_PASSWORD}

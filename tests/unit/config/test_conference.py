@@ -221,3 +221,31 @@ def test_what_is_right_beside_other_sections() -> None:
         phones="phones", sections={"phone": phone}, **room(muc=GARDEN, password="geheim", public=False)
     )
     assert settings.room["balcony"].muc == GARDEN
+
+
+@pytest.mark.parametrize(
+    ("hep", "place"),
+    [
+        ("127.0.0.1:1", ("127.0.0.1", 1)),
+        ("localhost:65535", ("localhost", 65535)),
+        ("[::1]:9060", ("::1", 9060)),
+        ("127.8.0.1:09060", ("127.8.0.1", 9060)),
+    ],
+)
+def test_where_copies_of_sip_packets_come(hep, place):
+    assert conference(sip={"hep": hep}).sip.hep_place == place
+
+
+@pytest.mark.parametrize(
+    "hep", ["9060", ":9060", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "::1:9060", "a b:1", "x:1\n"]
+)
+def test_what_is_no_place_for_copies(hep):
+    with pytest.raises(ConfigError, match=r"conference\.sip\.hep: .* is no address and UDP port to listen on"):
+        conference(sip={"hep": hep})
+
+
+def test_copies_come_by_loopback_unless_said_otherwise():
+    for hep in ("0.0.0.0:9060", "192.0.2.1:9060", "pbx.x:9060"):
+        with pytest.raises(ConfigError, match=r"conference\.sip: hep .* takes copies .* accept_unencrypted"):
+            conference(sip={"hep": hep})
+        assert conference(sip={"hep": hep, "accept_unencrypted": True}).sip.hep == hep

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 
 import pytest
 
-from agi_xmpp.config import ConferenceSettings
+from agi_xmpp.config import ConferenceSettings, SipSettings
 from agi_xmpp.errors import AmiRefused, SipRefused
+from agi_xmpp.features.conference import check
 from agi_xmpp.features.conference.check import NAMED, check_conferences
+from tests.testbed.ports import free_port
+from tests.unit.sip.copies import copy
 
 
 class Asterisk:
@@ -19,6 +23,7 @@ class Asterisk:
         self.mute = False
         self.asked_by_sip: list[str] = []
         self.sip_error: SipRefused | None = None
+        self.collector: tuple[str, int] | None = None
 
     async def action(self, name: str, headers: Mapping[str, str] | None = None) -> Mapping[str, str]:
         assert name == "Getvar"
@@ -36,6 +41,9 @@ class Asterisk:
         self.asked_by_sip.append(number)
         if self.sip_error is not None:
             raise self.sip_error
+        if self.collector is not None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as copies:
+                copies.sendto(copy(b"OPTIONS sip:127.0.0.1 SIP/2.0"), self.collector)
 
 
 def settings(**room: object) -> ConferenceSettings:
@@ -112,3 +120,41 @@ async def test_a_wrong_context_does_not_flood(asterisk, count, lines):
     asterisk.missing.update(f"DIALPLAN_EXISTS(conferences,{number},1)" for number in numbers)
     rooms = {f"room{number}": {"number": number} for number in numbers}
     assert len((await said(asterisk, settings(**rooms)))[1]) == lines
+
+
+class TestCopies:
+    """Of SIP packets, with ``conference.sip.hep``."""
+
+    @pytest.fixture
+    def wanted(self) -> ConferenceSettings:
+        return settings().model_copy(update={"sip": SipSettings(hep=f"127.0.0.1:{free_port()}")})
+
+    async def test_they_come(self, asterisk, wanted):
+        asterisk.collector = wanted.sip.hep_place
+        well, lines = await said(asterisk, wanted)
+        assert well
+        assert lines[0] == f"conferences: copies of SIP packets come to {wanted.sip.hep}"
+
+    async def test_they_do_not_come(self, asterisk, wanted, monkeypatch):
+        monkeypatch.setattr(check, "COPY_TIME", 0.0)
+        well, lines = await said(asterisk, wanted)
+        assert not well
+        assert "no copy of a SIP packet has come" in lines[0]
+        assert f"capture_address = {wanted.sip.hep}" in lines[0]
+
+    async def test_the_running_service_has_the_port(self, asterisk, wanted):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+            service.bind(wanted.sip.hep_place)
+            well, lines = await said(asterisk, wanted)
+        assert well
+        assert "is in use, most likely by the running service: agi-xmpp status says" in lines[0]
+
+    async def test_an_address_of_another_machine(self, asterisk):
+        sip = SipSettings(hep="192.0.2.1:9060", accept_unencrypted=True)
+        well, lines = await said(asterisk, settings().model_copy(update={"sip": sip}))
+        assert not well
+        assert "cannot listen at 192.0.2.1:9060 (conference.sip.hep)" in lines[0]
+
+    async def test_an_endpoint_that_is_refused_is_told_once(self, asterisk, wanted):
+        asterisk.sip_error = SipRefused("no", 401)
+        assert len((await said(asterisk, wanted))[1]) == 1

@@ -337,6 +337,22 @@ def test_a_name_that_no_phone_has_is_only_quoted(hall, display, shown):
     assert hall.outside.archived[0][1].nick == ""
 
 
+@pytest.mark.parametrize("display", ["Alice A", "Romeo", "Mallory", ""])
+def test_a_text_whose_sender_is_known_is_that_phone_s_whatever_name_it_gives(hall, display):
+    bob = phone("Bob B", "102")
+    hall.phone_joins(bob)
+    hall.room.phone_said(display, "it is me", bob.channel)
+    assert {(nick_of(one), body(one)) for one in hall.outside.take()} == {("Bob B", "it is me")}
+    assert hall.room.speaker_of(display, bob.channel).participant == bob
+
+
+@pytest.mark.parametrize("sender", ["", "PJSIP/109-00000001"])
+def test_a_text_whose_sender_should_be_known_and_is_not_is_nobody_s(hall, sender):
+    hall.room.phone_said("Alice A", "it is me", sender)
+    assert {(one.get("from"), body(one)) for one in hall.outside.take()} == {(str(ADDRESS), "<Alice A> it is me")}
+    assert hall.room.speaker_of("Alice A", sender) is None
+
+
 def test_while_somebody_who_withholds_their_name_is_in_no_other_name_is_quoted_it_may_be_theirs(hall):
     hall.phone_joins(replace(phone("", "103"), number="", withheld=True))
     hall.room.phone_said("Carol", "hello")
