@@ -180,13 +180,7 @@ class Convener:
     def _room_meant(self, wanted: str) -> tuple[Jid, str]:
         """Return the room, and the text that remains: who is to be invited."""
         first, _, rest = wanted.partition(" ")
-        known = self._rooms.address_of(first) if first and "@" not in first else None
-        if known is None and first.rpartition("@")[2] == self._domain:
-            known = _address(first)
-        is_open = known is not None and self._rooms.room_at(known) is not None
-        if known is not None and (is_open or self._invitees.by_name(first) is None):
-            if not self.is_ours(known):
-                raise Refused(f"Conference {plain(first)} is the room {known}: enter that one.", "not-acceptable")
+        if (known := self._room_named(first)) is not None:
             return known, rest
         number = free_numbers.find(self._rooms.patterns, self._is_free, self._choose)
         address = self._rooms.address_of(number) if number is not None else None
@@ -194,8 +188,28 @@ class Convener:
             raise Refused("There is no free number: say which conference, such as “conf 6000 ann”.", "not-acceptable")
         return address, wanted
 
+    def _room_named(self, name: str) -> Jid | None:
+        """Return the room that a word means; None if it means somebody.
+
+        People come before rooms that could be opened; and a mistyped name of theirs opens none: only a number does.
+
+        Raises:
+            Refused: it is a room that we have nothing to do with.
+        """
+        if name.rpartition("@")[2] == self._domain:
+            return _address(name)
+        address = self._rooms.address_of(name) if name and "@" not in name else None
+        if address is None:
+            return None
+        if not self.is_ours(address):
+            raise Refused(f"Conference {plain(name)} is the room {address}: enter that one.", "not-acceptable")
+        is_open = self._rooms.room_at(address) is not None
+        return address if is_open or (name.isdecimal() and self._invitees.by_name(name) is None) else None
+
     def _is_free(self, number: str) -> bool:
-        return self._rooms.room_of_number(number) is None and not self._conferences.of(number)
+        address = self._rooms.address_of(number)
+        is_ours = address is not None and self.is_ours(address)
+        return is_ours and self._rooms.room_of_number(number) is None and not self._conferences.of(number)
 
     def _people(self, words: list[str]) -> list[Phone | Jid]:
         """Return who is to be invited: by telephone, or by chat who is no user with a phone."""

@@ -26,7 +26,7 @@ def find(patterns: Iterable[str], is_free: Callable[[str], bool], choose: Callab
         is_free: tells whether nobody uses a number.
         choose: takes one of several, such as `random.choice`.
     """
-    usable = [pattern for pattern in patterns if some_number(pattern, choose)]
+    usable = [pattern for pattern in patterns if some_number(pattern, lambda members: members[0])]
     for _ in range(TRIES if usable else 0):
         number = some_number(choose(usable), choose)
         if is_free(number):
