@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +42,7 @@ class Watch:
             text: what happened; never a message's text, never a secret.
         """
         self._last = next(self._numbers)
-        self._lines.append({"number": self._last, "at": self._clock(), "who": who, "text": text})
+        self._lines.append({"number": self._last, "at": self._clock(), "who": _shown(who), "text": _shown(text)})
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -59,3 +60,8 @@ class Watch:
                 while self._last <= number:
                     await self._changed.wait()
         return [line for line in self._lines if line["number"] > number]
+
+
+def _shown(text: str) -> str:
+    """Return a text as a terminal may have it: callers' names can hold what would change or hide other lines."""
+    return "".join("?" if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)

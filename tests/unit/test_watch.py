@@ -44,3 +44,10 @@ async def test_only_the_last_lines_are_kept():
         watch.add("a", str(number))
     kept = await texts(watch, 0)
     assert (len(kept), kept[0], kept[-1]) == (LIMIT, "1", str(LIMIT))
+
+
+async def test_callers_names_do_not_write_to_the_terminal():
+    watch = Watch()
+    watch.add("a\x1b[2J", "Bob\x1b]0;x\x07 \x9b31m\nAnn\u2028 Zoë 👩‍🔧 is in")
+    (line,) = await watch.after(0, 0.0)
+    assert (line["who"], line["text"]) == ("a?[2J", "Bob?]0;x? ?31m?Ann? Zoë 👩‍🔧 is in")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 from agi_xmpp.errors import Refused
-from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference import stanzas, wording
 from agi_xmpp.features.conference.model import RoomConfig
 from agi_xmpp.features.conference.stanzas import Field
 
@@ -82,10 +82,10 @@ def read(x: Element, config: RoomConfig, limit: int) -> RoomConfig:
     for var, _, attribute in _SWITCHES:
         if var in values:
             setattr(new, attribute, _boolean(var, values[var]))
-    if title := " ".join(values.get(_TITLE, "").split()):
+    if title := _line(values.get(_TITLE, "")):
         new.title = _not_longer("title", title, MAX_TITLE)
     if _DESCRIPTION in values:
-        new.description = _not_longer("description", " ".join(values[_DESCRIPTION].split()), MAX_DESCRIPTION)
+        new.description = _not_longer("description", _line(values[_DESCRIPTION]), MAX_DESCRIPTION)
     new.password = _password(values, config.password)
     if _SIZE in values:
         new.max_occupants = _size(values[_SIZE], limit)
@@ -122,6 +122,11 @@ def _not_longer(what: str, text: str, limit: int) -> str:
     if len(text) > limit:
         raise Refused(f"The {what} may have {limit} characters at the most.", "not-acceptable")
     return text
+
+
+def _line(text: str) -> str:
+    """Return a text on one line, without control characters: terminals and phones show it."""
+    return " ".join(wording.for_chat(text).split())
 
 
 def _yes_no(value: bool) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from agi_xmpp.errors import BadJid, Refused
-from agi_xmpp.features.conference import answers
+from agi_xmpp.features.conference import answers, wording
 from agi_xmpp.features.conference.answers import Answer, Tell
 from agi_xmpp.features.conference.invitations import MAX_REASON
 from agi_xmpp.features.conference.invitees import Invitees, Phone
@@ -63,7 +63,7 @@ class PhoneWords:
         Whose text it is must be certain: else nobody could be answered, and it is shown as any other. Arguments as of
         `ConferenceRoom.phone_said`.
         """
-        word = _WORD.fullmatch(text.strip())
+        word = _WORD.fullmatch(wording.for_chat(text))
         phone = room.speaker_of(display, sender) if word is not None else None
         if word is None or phone is None:
             return False

@@ -45,7 +45,7 @@ class Outgoing:
         """Send a stanza now, or as soon as there is a stream."""
         if self._port is not None and self._port.online and not self._waiting:
             with contextlib.suppress(NotConnected):  # it broke this moment
-                self._port.send(stanza)
+                self._send(self._port, stanza)
                 return
         if not self._waiting:
             self._since = self._clock()
@@ -53,6 +53,13 @@ class Outgoing:
             self._waiting.append(stanza)
         else:
             self._spilt = True
+
+    def _send(self, port: StanzaPort, stanza: Element) -> None:
+        """Send a stanza. One that XMPP cannot carry is dropped: it must not keep a room from telling the others."""
+        try:
+            port.send(stanza)
+        except ValueError as error:
+            log.error("a stanza to %r was dropped: %s", stanza.get("to", ""), error)
 
     def stream_began(self) -> None:
         """Send what has waited; or say that it is lost, if that took too long."""

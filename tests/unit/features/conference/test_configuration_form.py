@@ -175,6 +175,8 @@ def test_how_long_texts_can_be(field, limit):
     assert "xx" not in text
 
 
-@pytest.mark.parametrize(("given", "title"), [("", "Verona"), ("  \n ", "Verona"), (" fair\n Verona ", "fair Verona")])
+@pytest.mark.parametrize(
+    ("given", "title"), [("", "Verona"), ("  \n ", "Verona"), (" fair\n \x9b2JVerona ", "fair 2JVerona")]
+)
 def test_a_title_is_one_line_and_never_empty(given, title):
     assert read(("roomname", given)).title == title

@@ -67,6 +67,7 @@ def stage():
     [
         ("/invite juliet@example.org", "juliet@example.org", ""),
         ("/invite juliet@example.org come over", "juliet@example.org", "come over"),
+        ("/invite juliet@example.org come\x07 over\x00", "juliet@example.org", "come over"),
         (" /INVITE  Juliet@example.org/pc   come over ", "juliet@example.org", "come over"),
         (f"/invite juliet@example.org {'r' * (MAX_REASON + 1)}", "juliet@example.org", "r" * MAX_REASON),
     ],

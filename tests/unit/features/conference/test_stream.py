@@ -121,3 +121,21 @@ def test_a_long_break_in_which_nothing_was_said_costs_nothing(house):
     house.port.online = True
     house.outgoing.stream_began()
     assert house.lost == 0
+
+
+def test_a_stanza_that_cannot_be_sent_keeps_no_other_from_it(house, caplog, monkeypatch):
+    send = house.port.send
+
+    def picky(stanza: Element) -> None:
+        if stanza.tag == "bad":
+            raise ValueError("a stanza holds the character U+0001, which XMPP cannot carry")
+        send(stanza)
+
+    monkeypatch.setattr(house.port, "send", picky)
+    house.say("a", "bad", "b")
+    house.port.online = False
+    house.say("c", "bad", "d")
+    house.port.online = True
+    house.outgoing.stream_began()
+    assert house.arrived == ["a", "b", "c", "d"]
+    assert caplog.text.count("U+0001") == 2
