@@ -169,6 +169,26 @@ def test_status(config, monkeypatch):
     assert json.loads(run("status", "-c", config, "--json").output) == STATUS
 
 
+@pytest.mark.parametrize(
+    ("senders", "line"),
+    [
+        (None, ""),
+        ({"copies": 0, "strangers": 0, "last": None}, "copies of SIP packets at 127.0.0.1:9060: 0"),
+        ({"copies": 9, "strangers": 0, "last": 62.0}, "copies of SIP packets at 127.0.0.1:9060: 9, the last one 1"),
+        ({"copies": 9, "strangers": 3, "last": 0.0}, "ago; 3 datagrams from elsewhere were dropped"),
+    ],
+)
+def test_status_of_conferences(config, monkeypatch, senders, line):
+    told = senders and {"address": "127.0.0.1:9060", **senders}
+    conference = {"account": "rooms", "rooms": [], "senders": told, "problems": ["a problem"]}
+    answering(monkeypatch, {**STATUS, "conference": conference})
+    output = run("status", "-c", config).output
+    assert "conferences: served by account rooms; rooms: 0" in output
+    assert line in output
+    assert ("copies" in output) == bool(line)
+    assert "  a problem" in output
+
+
 def test_status_of_an_account_that_is_not_online(config, monkeypatch):
     account = {**STATUS["accounts"][0], "state": "waiting", "error": "the server refuses the password"}
     answering(monkeypatch, {**STATUS, "accounts": [account]})

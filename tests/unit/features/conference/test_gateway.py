@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import SessionInfo, SessionState
+from tests.testbed.ports import free_port
 from tests.unit.features.conference.fakes import stanza
 from tests.unit.features.phone.fakes import FakeAmi
+from tests.unit.sip.copies import copy, message
 
 ROMEO, JULIET = "romeo@example.org/orchard", "juliet@example.org/balcony"
 PHONE = PhoneSettings.model_validate(
@@ -359,6 +362,48 @@ class TestPhones:
         house.enter(JULIET, nick="Juliet")
         await house.settle()
         assert "ConfbridgeKick" in house.ami.names
+
+
+class TestTrueSenders:
+    """With ``conference.sip.hep``."""
+
+    @pytest.fixture
+    async def house(self, tmp_path: Path) -> AsyncIterator[House]:
+        house = House(tmp_path, sip={"hep": f"127.0.0.1:{free_port()}"})
+        house.ami.answers["Getvar"] = self._value
+        await house.start()
+        yield house
+        await house.gateway.stop()
+
+    @staticmethod
+    def _value(headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Tell a channel's Call-ID and tags: ``call-id-101``."""
+        name = headers["Variable"].removeprefix("CHANNEL(pjsip,").removesuffix(")")
+        return {"Value": f"{name}-{headers['Channel'][6:9]}"}
+
+    async def test_a_text_is_that_of_the_phone_that_sent_it(self, house):
+        house.enter()
+        await house.join()
+        await house.join("102", name="Bob B")
+        async with asyncio.timeout(5):
+            leg = await house.agent.legs.get()
+        house.session.port.take()
+        leg.listener.text_came("Bob B", "I am bob")
+        leg.listener.text_came("Bob B", "so am I")
+        packet = message("I am bob", display="Bob B", call_id="call-id-101", tags=("remote_tag-101", "local_tag-101"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asterisk:
+            asterisk.sendto(copy(packet), house.settings.sip.hep_place)
+        heard: list[tuple[str, str]] = []
+        async with asyncio.timeout(5):
+            while len(heard) < 2:
+                heard += house.bodies()
+                await asyncio.sleep(0)
+        assert heard == [("Alice A", "I am bob"), ("", "<Bob B> so am I")]
+        status = house.gateway.status()["senders"]
+        assert (status["address"], status["copies"]) == (house.settings.sip.hep, 1)
+
+    async def test_other_settings_of_it_begin_anew(self, house):
+        assert not house.gateway.apply(house.changed(sip={}))
 
 
 class TestTexts:
