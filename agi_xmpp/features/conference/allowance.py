@@ -17,9 +17,9 @@ from agi_xmpp.xmpp.model import Jid
 CHARACTERS: Final = 40_000_000
 PERIOD: Final = 10.0
 
-#: What is counted at the least: for a text, because phones may ring or beep at each (200 in the period); for a question
-#: to a room, whose answer may be a list (1000); for entering a room (200).
-TEXT: Final = CHARACTERS // 200
+#: What is counted at the least: for a text, because phones may ring or beep at each (500 in the period: a program may
+#: have a burst to say); for a question to a room, whose answer may be a list (1000); for entering a room (200).
+TEXT: Final = CHARACTERS // 500
 QUESTION: Final = CHARACTERS // 1000
 ENTRY: Final = CHARACTERS // 200
 

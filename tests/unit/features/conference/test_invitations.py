@@ -133,9 +133,9 @@ def test_who_is_banned_says_nothing_by_refusing(hall):
 
 def test_refusals_are_no_flood(hall):
     hall.phone_joins(phone())
-    sent = [hall.message(CAROL, decline("101@phone.example.org", "buy this"), kind="normal") for _ in range(300)]
+    sent = [hall.message(CAROL, decline("101@phone.example.org", "buy this"), kind="normal") for _ in range(600)]
     assert [condition(one) for one in sent[-1]] == [("wait", "resource-constraint")]
-    assert len(hall.outside.whispered) == 200
+    assert len(hall.outside.whispered) == 500
 
 
 def test_a_refusal_to_no_address(hall):
