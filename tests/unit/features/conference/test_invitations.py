@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference import invitations, stanzas
 from agi_xmpp.features.conference.invitations import MAX_INVITED, MAX_REASON
 from agi_xmpp.features.conference.model import Affiliation, Invitation
@@ -146,3 +147,29 @@ def test_a_refusal_to_no_address(hall):
 
 def test_other_messages_to_the_room_are_no_invitations(hall):
     assert [condition(one) for one in hall.message(ROMEO, x(""), kind="normal")] == [("modify", "bad-request")]
+
+
+class TestForOthersWhoInvite:
+    """`Room.invitation`: what the room says to invitations that do not come as messages to it."""
+
+    def test_an_occupant(self, hall):
+        invitation = hall.room.invitation(jid(ROMEO), jid("carol@example.org"), "r" * (MAX_REASON + 1))
+        assert invitation == Invitation(jid(ROMEO), jid("carol@example.org"), "r" * MAX_REASON, "Romeo")
+
+    def test_the_dialplan(self):
+        hall = Hall(members_only=True)
+        assert hall.room.invitation(None, jid("carol@example.org")) == Invitation(None, jid("carol@example.org"))
+        assert hall.room.affiliation_of(jid("carol@example.org")) is Affiliation.MEMBER
+
+    @pytest.mark.parametrize(
+        ("who", "whom", "condition"),
+        [
+            (CAROL, "juliet@example.org", "not-acceptable"),
+            (ROMEO, "bad@example.org", "forbidden"),
+            (None, "bad@example.org", "forbidden"),
+        ],
+    )
+    def test_who_may_not(self, hall, who, whom, condition):
+        with pytest.raises(Refused) as caught:
+            hall.room.invitation(jid(who) if who else None, jid(whom))
+        assert caught.value.condition == condition

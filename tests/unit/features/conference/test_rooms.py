@@ -502,3 +502,46 @@ def test_what_the_status_shows():
         {"room": "balcony@conference.example.org", "number": "6000", "title": "Balcony", "people": 0, "phones": 2},
         {"room": "verona@conference.example.org", "number": "verona", "title": "verona", "people": 1, "phones": 0},
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "address"),
+    [
+        ("6000", "balcony@conference.example.org"),
+        ("balcony", "balcony@conference.example.org"),
+        ("verona", "verona@conference.example.org"),
+        ("6100", "garden@rooms.example.net"),
+        ("garden", "garden@rooms.example.net"),
+        ("6001", "6001@conference.example.org"),
+        ("5000", None),
+        ("60 01", None),
+        ("", None),
+    ],
+)
+def test_which_room_a_conference_is(number, address):
+    house = opened(room={**BALCONY, "garden": {"number": "6100", "muc": "garden@rooms.example.net"}})
+    found = house.service.address_of(number)
+    assert (str(found) if found is not None else None) == address
+    assert house.names == ["balcony", "verona"], "asking opens none"
+
+
+def test_a_room_is_entered_by_its_address():
+    house = opened(room=BALCONY)
+    for name in ("balcony", "verona"):
+        address = parse(f"{name}@conference.example.org")
+        assert house.service.room_at(address) is house.service.room_to_enter(address) is house.room(name)
+    six = parse("6001@conference.example.org")
+    assert house.service.room_at(six) is None
+    assert house.service.room_to_enter(six) is house.room("6001")
+    for elsewhere in ("balcony@rooms.example.net", "5000@conference.example.org"):
+        assert house.service.room_at(parse(elsewhere)) is None
+        assert house.service.room_to_enter(parse(elsewhere)) is None
+
+
+def test_who_may_use_rooms_and_which_are_for_all():
+    house = House(rooms=OPEN, room={"balcony": {"number": "6000", "members": ["paris@example.net"]}})
+    balcony, six = parse("balcony@conference.example.org"), parse("6001@conference.example.org")
+    assert house.service.allows(parse(ROMEO), six)
+    assert not house.service.allows(parse("paris@example.net/x"), six)
+    assert house.service.allows(parse("paris@example.net/x"), balcony)
+    assert house.service.patterns == OPEN

@@ -13,6 +13,7 @@ import pytest
 from agi_xmpp.ami.model import AmiInfo, AmiState, Message
 from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, NotConnected, Refused
 from agi_xmpp.features.phone import phones as module
+from agi_xmpp.features.phone.commands import PhoneCommands
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
@@ -20,7 +21,7 @@ from agi_xmpp.xmpp.model import Jid, Presence, SessionState, Show
 from agi_xmpp.xmpp.phone_model import ActionType, Contact, ContactState, PhoneAction, PhoneEvent, PhoneHost
 from tests.unit.features.fakes import FakeSession
 from tests.unit.features.phone.fakes import FakeAmi
-from tests.unit.features.phone.house import ANN, BOB, CAROL, USERS, person, settings
+from tests.unit.features.phone.house import ANN, BOB, CAROL, USERS, FakeConvening, person, settings
 
 #: The users, none of whom wants to be told in chat who calls.
 WITHOUT_NOTES = {jid: {**user, "notes": False} for jid, user in USERS.items()}
@@ -664,3 +665,24 @@ async def test_a_queue_that_is_full_is_a_line_in_the_log(store, caplog):
 async def test_what_this_installation_can_do(store, changes, more):
     names = {feature.rpartition("#")[2] for feature in House(store, **changes).phones.features()}
     assert names == {"ring", "dial", "forward", "hangup", "do-not-disturb"} | more
+
+
+async def test_who_opens_a_conference_is_told_of_it_in_chat(house):
+    (commands,) = [guest for guest in house.session.guests.values() if isinstance(guest, PhoneCommands)]
+    assert "conf" not in [command.node for command in commands.commands(BOB)]
+    house.phones.convener = convening = FakeConvening()
+    assert "conf" in [command.node for command in commands.commands(BOB)]
+    result = await commands.execute(BOB, "conf", {"people": ["ann"]})
+    assert result is not None
+    assert result.note == "Conference 6001 is the room 6001@conference.x.org."
+    convening.say("Ann does not come.")
+    assert house.session.calls[-1][:2] == ("queue_message", ("bob@x.org", "Ann does not come."))
+
+
+async def test_who_cannot_be_told_is_in_the_log(house, caplog):
+    house.phones.convener = convening = FakeConvening()
+    (commands,) = [guest for guest in house.session.guests.values() if isinstance(guest, PhoneCommands)]
+    await commands.execute(BOB, "conf", {"people": ["ann"]})
+    house.session.results["queue_message"] = NotConnected("the queue is full")
+    convening.say("Ann does not come.")
+    assert "bob@x.org is not told: the queue is full" in caplog.text
