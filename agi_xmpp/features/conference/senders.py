@@ -14,6 +14,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Final
 
 from agi_xmpp.sip.hep import SentText
@@ -156,23 +157,24 @@ class Senders:
         """Tell the texts whose sender is known, and those that have waited long enough; in the order they came."""
         texts = self._heard.get(number)
         while texts:
-            channel = self._sender(number, texts[0].words)
-            if channel is None and texts[0].until > self._clock():
+            channel = self._sender(number, texts)
+            if not channel and texts[0].until > self._clock():
                 return
-            self._release(number, texts.popleft(), channel or "")
+            self._release(number, texts.popleft(), channel)
         self._heard.pop(number, None)
 
     def _release(self, number: str, heard: _Heard, channel: str) -> None:
         self._tell(number, heard.display, heard.text, channel)
 
-    def _sender(self, number: str, words: _Words) -> str | None:
-        """Return whose a text is, and take its copy; "" if it may be that of several, None if it is nobody's yet."""
-        found = [(phone, copy) for phone in self._of(number) for copy in phone.copies if copy[0] == words]
-        if len({phone.channel for phone, _ in found}) > 1:
+    def _sender(self, number: str, texts: deque[_Heard]) -> str:
+        """Return whose the first of the texts is, and take its copy; "" if that is not certain (yet)."""
+        words = texts[0].words
+        found = [(copy[1], phone, copy) for phone in self._of(number) for copy in phone.copies if copy[0] == words]
+        several = len({phone.channel for _, phone, _ in found}) > 1
+        # Where several have written the same under one name, all of them were heard, or nobody knows which.
+        if not found or (several and sum(heard.words == words for heard in texts) < len(found)):
             return ""
-        if not found:
-            return None
-        phone, copy = found[0]
+        _, phone, copy = min(found, key=itemgetter(0))
         phone.copies.remove(copy)
         return phone.channel
 

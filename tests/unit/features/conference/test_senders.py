@@ -132,11 +132,23 @@ class TestOrder:
 
 class TestDoubt:
     def test_two_phones_with_the_same_words_under_the_same_name(self, exchange):
+        exchange.sends(BOB, "yes")
+        exchange.passes(0.01)
+        exchange.sends(ALICE, "yes", "Bob B")
+        exchange.hears("yes")
+        assert exchange.take() == []
+        exchange.hears("yes")
+        assert exchange.take() == [(BOB, "yes"), (ALICE, "yes")]
+
+    def test_one_of_them_was_not_passed_on(self, exchange):
         exchange.sends(ALICE, "yes", "Bob B")
         exchange.sends(BOB, "yes")
         exchange.hears("yes")
+        exchange.hears("more")
+        exchange.passes(WAIT)
         exchange.hears("yes")
-        assert exchange.take() == [(NOBODY, "yes"), (NOBODY, "yes")]
+        exchange.passes(WAIT)
+        assert exchange.take() == [(NOBODY, "yes"), (NOBODY, "more"), (NOBODY, "yes")]
 
     def test_the_same_words_under_their_own_names(self, exchange):
         exchange.sends(ALICE, "yes")
