@@ -21,8 +21,10 @@ async def run(call: Call) -> None:
 
     ``?room=`` is an address or the number of a conference; without it, it is the one that the caller is in.
     """
+    if len(call.arguments) < 2:  # whatever is in a variable: the reason is the third
+        raise UsageError(f"got {len(call.arguments)} arguments; it is written {VERB.usage}")
     session, invitee = call.session, parse(call.arguments[1]).bare
-    reason = call.decoded(",".join(call.arguments[2:]))
+    reason = await _reason(call)
     wait = call.seconds("wait", 0.0)
     if wait > MAX_WAIT:
         raise UsageError(f"wait={call.options['wait']}: at most {MAX_WAIT:g} seconds")
@@ -38,6 +40,14 @@ async def run(call: Call) -> None:
         await session.send_message(str(invitee), text, extras=extras, timeout=TIMEOUT)
         answer, wait = Answer(How.SENT, str(invitee)), 0.0
     await _tell(call, answer, waited=bool(wait))
+
+
+async def _reason(call: Call) -> str:
+    """Return what is given as a reason, which may be nothing."""
+    value = await call.variable()
+    if value is not None and len(call.arguments) > 2:
+        raise UsageError("give the reason either as the last argument or by var=NAME, not both")
+    return call.decoded(",".join(call.arguments[2:]) if value is None else value)
 
 
 def _room(call: Call) -> Jid:
@@ -70,11 +80,11 @@ async def _tell(call: Call, answer: Answer, *, waited: bool) -> None:
 
 VERB = Verb(
     name="jabber_invite",
-    usage="jabber_invite[?room=6000&wait=30&enc=uri],account,jid[,reason]",
+    usage="jabber_invite[?room=6000&wait=30&enc=uri&var=NAME],account,jid[,reason]",
     clears={"JABBER_INVITE_STATUS": "ERROR", "JABBER_INVITE_REASON": "", "JABBER_ERROR": ""},
     status="JABBER_INVITE_STATUS",
     failures=frozenset({"FAILED", "HANGUP"}),
-    options=frozenset({"room", "wait", "enc"}),
+    options=frozenset({"room", "wait", "enc", "var"}),
     arguments=2,
     max_arguments=None,
     run=run,

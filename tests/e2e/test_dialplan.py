@@ -450,6 +450,19 @@ class TestConference:
         await second.hangup()
 
 
+class TestConferenceInvite:
+    async def test_people_are_invited_and_the_caller_goes_in(self, asterisk, agi, format_):
+        sample = await load(asterisk, agi.url, "conference-invite", format_)
+        call = await sample.call("6000")
+        for jid in ("ann@example.org", "103@phone.example.org"):
+            request = await agi.request("jabber_invite")
+            assert (request.arguments[1], request.options["room"]) == (jid, "6000")
+            assert request.text(2) == "Ann is in the conference"
+        # Those numbers are another sample's.
+        goes = await call.manager_event("Newexten", Application="Goto")
+        assert goes["AppData"] == "conferences,6000,1"
+
+
 class TestWhoIsCalling:
     VALUES: Final = {"phone": "Local/bob@phones", "mailbox": "1234@default"}
 

@@ -84,6 +84,28 @@ async def test_a_reason_that_is_encoded():
     assert convener.asked[0][2] == "come, now"
 
 
+@pytest.mark.parametrize("reason", ["come, over", ""])
+async def test_a_reason_in_a_variable(reason):
+    convener = Convener(SENT)
+    channel = FakeChannel("jabber_invite", ("pbx", JULIET), {"var": "reason"})
+    channel.variables["reason"] = reason
+    await serve(channel, convener, FakeSession())
+    assert convener.asked[0][2] == reason
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [((), "got 1 arguments"), ((JULIET, "come"), "not both"), ((JULIET,), "no variable of that name")],
+)
+async def test_mistakes_with_a_variable(args, says):
+    channel = FakeChannel("jabber_invite", ("pbx", *args), {"var": "reason"})
+    if len(args) > 1:
+        channel.variables["reason"] = "come"
+    await serve(channel, Convener(SENT), FakeSession())
+    assert channel.variables["JABBER_INVITE_STATUS"] == "ERROR"
+    assert says in channel.variables["JABBER_ERROR"]
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "reason", "error"),
     [
