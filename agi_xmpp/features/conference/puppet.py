@@ -86,6 +86,7 @@ class Puppet:
         self._clock = clock
         self._name = ""  # of the phone, when a nick was made of it
         self._shown_muted = False
+        self._wanted = ""  # the nick that it has asked for last
         self._since = clock()  # when it began to enter or to leave
         self._due = -math.inf  # when it tries again
         self._heard = clock()
@@ -125,6 +126,7 @@ class Puppet:
         self._ping = ("", 0.0)
         self._name, self._shown_muted = self.name, self.participant.muted
         self.seen.ask(nick)
+        self._wanted = nick
         self._send(puppet_stanzas.entry(self.address, self.seen.me, self._password, muted=self._shown_muted))
 
     def entered(self) -> None:
@@ -150,15 +152,21 @@ class Puppet:
         self.state, self.voice = State.EXPELLED, False
 
     def rename(self, nick: str) -> None:
-        """Ask for another nick. If the room refuses, it keeps the one that it has."""
-        self._name = self.name
+        """Ask for another nick. If the room refuses, it keeps the one that it has: see `settled`."""
+        self._name, self._wanted = self.name, nick
+        self._shown_muted = self.participant.muted
         self._send(puppet_stanzas.presence(self.address, self._at(nick), muted=self._shown_muted))
+
+    def settled(self) -> None:
+        """The room has said which nick it has."""
+        self._wanted = self.nick
 
     def show(self) -> None:
         """Show whether the phone is muted, if that is not shown yet."""
         if self._shown_muted != self.participant.muted:
             self._shown_muted = self.participant.muted
-            self._send(puppet_stanzas.presence(self.address, self.seen.me, muted=self._shown_muted))
+            # To the nick that is asked for: to the other one, it would ask for that again.
+            self._send(puppet_stanzas.presence(self.address, self._at(self._wanted), muted=self._shown_muted))
 
     def say(self, id_: str, body: str) -> None:
         """Say something to all."""

@@ -155,7 +155,8 @@ def whispered(message: Element, sender: Jid) -> Utterance | None:
 
 
 def _speaker(nick: str) -> str:
-    return nicks.for_phones(nick)[: nicks.MAX_NICK] if nick else ""  # the room itself has no name
+    """Return the name that phones show of who has a nick; "" for the room itself."""
+    return nicks.for_phones(nick)[: nicks.MAX_NICK] if nick else ""
 
 
 def _is_old(message: Element, room: Jid) -> bool:

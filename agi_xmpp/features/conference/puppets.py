@@ -225,7 +225,10 @@ class BridgedRoom:
 
     def _presence_came(self, puppet: Puppet, stanza: Element, sender: Jid) -> None:
         presence = puppet_stanzas.room_presence(stanza, sender)
+        nick = puppet.nick
         event = puppet.seen.take(presence)
+        if presence.kind == "error" or puppet.nick != nick:
+            puppet.settled()
         if puppet.state is State.LEAVING:
             if isinstance(event, Removed | Refused):
                 self._left(puppet)
