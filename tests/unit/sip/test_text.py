@@ -134,6 +134,38 @@ def test_any_body_of_any_type_is_read(body, content_type):
     plain_text(body, content_type)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<a ",
+        "<a b='",
+        '<a x="',
+        "<a =",
+        "<!",
+        "<!--",
+        "<!--x-",
+        "</",
+        "<",
+        "<?",
+        "<a",
+        "a",
+        "<script>",
+        "&#",
+        "<![CDATA[",
+        "<a x",
+    ],
+)
+def test_html_of_the_worst_kind_holds_nothing_up(piece):
+    """The parser of the standard library needs up to 45 seconds for one of these."""
+    assert len(plain_text((piece * 60_000)[:60_000].encode(), "text/html")) <= 60_000
+
+
+def test_a_character_whose_number_has_no_end_is_left_as_it_is():
+    body = f"<b>&#{'1' * 5000};</b>"
+    assert plain_text(body.encode(), "text/html") == body[3:-4]
+
+
 @given(st.binary(max_size=300), st.sampled_from(["text/html", "message/cpim", "text/plain;charset=utf-16"]))
 def test_any_body_of_a_known_type_is_read(body, content_type):
     plain_text(body, content_type)
