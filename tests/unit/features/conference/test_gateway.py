@@ -731,3 +731,137 @@ class TestLife:
         (line,) = await house.watch.after(0, 0.0)
         assert line["who"] == "balcony@conference.example.org"
         assert line["text"] == "Alice A 101 is in by telephone (PJSIP/101-00000001)"
+
+
+GARDEN = {"garden": {"number": "6001", "muc": "garden@rooms.example.org", "title": "Garden"}}
+
+
+class TestRoomsElsewhere:
+    """A conference whose room is that of another MUC service."""
+
+    @pytest.fixture
+    async def house(self, tmp_path: Path) -> AsyncIterator[House]:
+        house = House(tmp_path, phones=True, room=GARDEN)
+        await house.start()
+        house.phones.begin()
+        yield house
+        await house.gateway.stop()
+
+    def entered(self, house: House, phone: str, nick: str = "Alice A", *others: str) -> None:
+        """Let the service let a phone in; others are there already."""
+        for one, codes in ((nick, "<status code='110'/>"), *((other, "") for other in others)):
+            house.phones.host.stanza_came(
+                stanza(
+                    f"<presence from='garden@rooms.example.org/{one}' to='{phone}'>"
+                    "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='participant'/>"
+                    f"{codes}</x></presence>"
+                )
+            )
+
+    async def test_a_phone_enters_with_its_owners_address_and_leaves(self, house):
+        await house.join(conference="6001")
+        (entry,) = house.phones.port.take()
+        assert entry.get("from") == "alice@phone.example.org/17.101"
+        assert entry.get("to") == "garden@rooms.example.org/Alice A"
+        self.entered(house, entry.get("from"))
+        house.gateway.ami_event(left(conference="6001"))
+        assert [one.get("type") for one in house.phones.port.take()] == ["unavailable"]
+        assert house.session.port.take() == [], "the rooms' own address has nothing to do with it"
+
+    async def test_who_withholds_the_number_enters_with_an_address_that_names_nobody(self, house):
+        house.ami.answers["Getvar"] = {"Response": "Success", "Value": "prohib_not_screened"}
+        await house.join(conference="6001")
+        (entry,) = house.phones.port.take()
+        assert entry.get("from") == "anonymous.17.101@phone.example.org/17.101"
+        assert entry.get("to") == "garden@rooms.example.org/phone"
+
+    async def test_texts_go_both_ways_while_somebody_is_there(self, house):
+        await house.join(conference="6001")
+        address = house.phones.port.take()[0].get("from")
+        self.entered(house, address, "Alice A")
+        await house.settle()
+        assert house.agent.legs.empty(), "nobody is there to read"
+        self.entered(house, address, "Alice A", "Romeo")
+        async with asyncio.timeout(5):
+            leg = await house.agent.legs.get()
+        house.gateway.ami_event(joined("agi-xmpp", "6001"))
+        house.phones.host.stanza_came(
+            stanza(
+                f"<message type='groupchat' from='garden@rooms.example.org/Romeo' to='{address}'>"
+                "<body>hello phones</body></message>"
+            )
+        )
+        async with asyncio.timeout(5):
+            assert await house.agent.said.get() == ("Romeo", "hello phones")
+        house.phones.port.take()
+        leg.listener.text_came("Alice A", "hello chat")
+        await house.settle()
+        (message,) = house.phones.port.take()
+        assert (message.get("from"), stanzas.body_of(message)) == (address, "hello chat")
+
+    async def test_who_is_thrown_out_there_is_thrown_out_of_the_call(self, house):
+        await house.join(conference="6001")
+        address = house.phones.port.take()[0].get("from")
+        self.entered(house, address)
+        house.ami.taken()
+        house.phones.host.stanza_came(
+            stanza(
+                f"<presence type='unavailable' from='garden@rooms.example.org/Alice A' to='{address}'>"
+                "<x xmlns='http://jabber.org/protocol/muc#user'><item role='none'/>"
+                "<status code='110'/><status code='307'/></x></presence>"
+            )
+        )
+        await house.settle()
+        assert house.ami.taken() == [("ConfbridgeKick", {"Conference": "6001", "Channel": "PJSIP/101-00000001"})]
+
+    async def test_what_is_due_is_done(self, house, monkeypatch):
+        monkeypatch.setattr("agi_xmpp.features.conference.gateway.LOOK", 0.0)
+        ticks = asyncio.Event()
+        monkeypatch.setattr(house.gateway._bridges, "tick", ticks.set)
+        looking = asyncio.create_task(house.gateway._look_after_bridges())
+        async with asyncio.timeout(5):
+            await ticks.wait()
+        looking.cancel()
+
+    async def test_phones_leave_when_we_stop(self, tmp_path):
+        house = House(tmp_path, room=GARDEN)
+        await house.start()
+        house.phones.begin()
+        await house.join(conference="6001")
+        house.phones.port.take()
+        await house.gateway.stop()
+        assert [one.get("type") for one in house.phones.port.take()] == ["unavailable"]
+
+    async def test_a_conference_gets_its_room_elsewhere_and_back_at_a_reload(self, house):
+        await house.join(conference="6001")
+        house.phones.port.take()
+        assert house.gateway.apply(house.changed(room={"garden": {"number": "6001"}}))
+        assert [one.get("type") for one in house.phones.port.take()] == ["unavailable"]
+        assert [(str(room.address), len(room.phones)) for room in house.gateway.rooms.own_rooms] == [
+            ("garden@conference.example.org", 1)
+        ]
+        assert house.gateway.apply(house.changed(room=GARDEN))
+        assert [one.get("to") for one in house.phones.port.take()] == ["garden@rooms.example.org/Alice A"]
+        assert house.gateway.rooms.own_rooms == []
+        assert ("ConfbridgeKick", {"Conference": "6001", "Channel": "PJSIP/101-00000001"}) not in house.ami.taken()
+
+    async def test_status_says_who_is_there_and_what_is_wrong(self, house):
+        await house.join(conference="6001")
+        address = house.phones.port.take()[0].get("from")
+        house.phones.host.stanza_came(
+            stanza(
+                f"<presence type='error' from='garden@rooms.example.org/Alice A' to='{address}'><error type='auth'>"
+                "<forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+            )
+        )
+        status = house.gateway.status()
+        assert status["problems"] == ["room garden@rooms.example.org: we are banned from it (forbidden)"]
+        (room,) = status["rooms"]
+        assert room == {
+            "room": "garden@rooms.example.org",
+            "number": "6001",
+            "title": "Garden",
+            "people": 0,
+            "phones": 1,
+            "texts": "not needed",
+        }
