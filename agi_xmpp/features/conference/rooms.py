@@ -23,6 +23,9 @@ from agi_xmpp.features.phone.numbers import plain
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
 
+#: Rooms that one person opens and owns at the most, so that nobody takes all there may be (``max_rooms``).
+MAX_OPENED = 20
+
 
 class Rooms:
     """The rooms of one domain. They all send by ``outside``.
@@ -165,6 +168,9 @@ class Rooms:
         if self._is_full:
             self._outside.note(f"room {address}: not opened for {owner}: {self._why_none(address)}")
             raise Refused("There are as many rooms as there may be: try again later.", "resource-constraint")
+        if self._opened_by(owner) >= MAX_OPENED and owner not in self._configured.owners:
+            self._outside.note(f"room {address}: not opened for {owner}, who has {MAX_OPENED} rooms")
+            raise Refused(f"You have {MAX_OPENED} rooms already: close one of them first.", "resource-constraint")
         self._outside.note(f"room {address}: opened by {owner}")
         room = self._add_new(address, address.local, {owner: Affiliation.OWNER})
         self._fresh.add(address)
@@ -263,6 +269,11 @@ class Rooms:
     def _is_full(self) -> bool:
         opened = sum(not room.config.fixed for room in self._rooms.values())
         return opened >= self._settings.max_rooms
+
+    def _opened_by(self, owner: Jid) -> int:
+        return sum(
+            room.affiliations.get(owner) is Affiliation.OWNER and not room.config.fixed for room in self._rooms.values()
+        )
 
     def _why_none(self, address: Jid) -> str:
         if address.local in self._rooms:

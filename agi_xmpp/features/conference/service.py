@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.config import ConferenceSettings
 from agi_xmpp.errors import BadJid, Refused
-from agi_xmpp.features.conference import discovery, stanzas
+from agi_xmpp.features.conference import allowance, discovery, stanzas
 from agi_xmpp.features.conference.discovery import Listed
 from agi_xmpp.features.conference.model import Outside
 from agi_xmpp.features.conference.room import Room
@@ -159,7 +159,8 @@ class MucService(Rooms):
         """Refuse who may not use the service, or at least not this room."""
         if self._configured.allows(sender, room):
             return
-        if log:
+        # Strangers of one domain do not fill the log.
+        if log and self.allowance.take(Jid("", sender.domain), allowance.ENTRY):
             self._outside.note(f"room {room}: {sender.bare} may not come in: not in conference.allow")
         raise Refused("This service is not for users of your domain.", "forbidden")
 

@@ -141,3 +141,12 @@ def test_questions_are_limited_in_all_rooms_together():
     assert house.iq(JULIET, "balcony", info)[0].get("type") == "result"
     house.outside.pass_time(PERIOD + 1)
     assert house.iq(ROMEO, "", items)[0].get("from") == DOMAIN
+
+
+def test_strangers_do_not_fill_the_log():
+    house = House(room={"balcony": {"number": "6000"}})
+    for number in range(CHARACTERS // ENTRY + 50):
+        (error,) = house.join(f"s{number}@stranger.example/x", "balcony/S")
+        assert condition(error) == ("auth", "forbidden")
+    assert len(house.outside.notes) == CHARACTERS // ENTRY
+    assert "s0@stranger.example may not come in" in house.outside.notes[0]

@@ -10,6 +10,7 @@ import pytest
 from agi_xmpp.errors import ConfigError
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.model import Affiliation, Role
+from agi_xmpp.features.conference.rooms import MAX_OPENED
 from agi_xmpp.xmpp.jid import parse
 from tests.unit.features.conference.fakes import phone
 from tests.unit.features.conference.hall import codes, condition, to
@@ -135,6 +136,28 @@ def test_how_many_rooms_people_can_open(there, fits):
         assert any("max_rooms = 2" in note for note in house.outside.notes)
     house.leave(ROMEO, "rooma/Romeo")
     assert house.join(NURSE, "rooma/Nurse")
+
+
+@pytest.mark.parametrize(("there", "fits"), [(MAX_OPENED - 1, True), (MAX_OPENED, False), (MAX_OPENED + 1, False)])
+def test_nobody_takes_all_rooms_there_may_be(there, fits):
+    house = House(rooms=OPEN, room=BALCONY, owners=["escalus@example.org"])
+    for number in range(there):
+        house.join(ROMEO, f"{6100 + number}/Romeo")
+    sent = house.join(ROMEO, "verona/Romeo")
+    assert ("verona" in house.names) is fits
+    if not fits:
+        assert condition(sent[0]) == ("wait", "resource-constraint")
+        house.leave(ROMEO, "6100/Romeo")
+        house.leave(ROMEO, "6101/Romeo")
+        assert 201 in codes(to(house.join(ROMEO, "verona/Romeo"), ROMEO)[0])
+    assert 201 in codes(to(house.join(JULIET, "mantua/Juliet"), JULIET)[0])
+
+
+def test_owners_of_all_rooms_open_as_many_as_they_like():
+    house = House(rooms=OPEN, owners=["romeo@example.org"])
+    for number in range(MAX_OPENED + 1):
+        house.join(ROMEO, f"{6100 + number}/Romeo")
+    assert len(house.names) == MAX_OPENED + 1
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(1, False), (2, True)])
