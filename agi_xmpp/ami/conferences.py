@@ -147,6 +147,10 @@ class Conferences:
         """Return our own legs, in the order in which they came: the conference and the channel of each."""
         return [(number, channel) for (number, _uid), channel in self._own.items()]
 
+    def has_unknown(self, number: str) -> bool:
+        """Tell whether somebody is in a conference of whom it is not known yet whether they withhold name and number."""
+        return any(place[0] == number and member.withheld is None for place, member in self._members.items())
+
     def take_questions(self) -> Sequence[Participant]:
         """Return whom Asterisk has to be asked about: whether they withhold name and number. Each is returned once.
 

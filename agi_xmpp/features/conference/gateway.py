@@ -465,6 +465,9 @@ class Gateway:
 
     def _heard(self, number: str, display: str, text: str, sender: str | None) -> None:
         """Take what a phone has written; arguments as of `ConferenceRoom.phone_said`."""
+        known = nicks.speaker(self._conferences.of(number), display)
+        if known is None and self._conferences.has_unknown(number):
+            display = ""  # it may be theirs, and they may withhold it
         room = self._room(number)
         if isinstance(room, Room):
             self._reception.heard(room, display, text, sender)

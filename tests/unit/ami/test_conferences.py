@@ -245,7 +245,10 @@ def test_nobody_is_told_of_before_it_is_known_whether_they_withhold_their_name()
     (question,) = model.take_questions()
     assert question.channel == ALICE
     assert list(model.take_questions()) == []
+    assert model.has_unknown("staff")
+    assert not model.has_unknown("other")
     (change,) = model.answer(question, True)
+    assert not model.has_unknown("staff")
     assert change == PhoneJoined("staff", Participant(ALICE, "1.1", "", "", "PJSIP/101", withheld=True))
     assert list(model.answer(question, False)) == []  # the first answer counts
 

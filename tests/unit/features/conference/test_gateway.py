@@ -429,6 +429,14 @@ class TestTexts:
         leg.listener.text_came("Alice A", "hello chat")
         assert house.bodies() == [("Alice A", "hello chat")]
 
+    async def test_until_it_is_known_who_may_be_named_nobody_new_is(self, house):
+        leg = await self.leg(house)
+        house.ami.answers["Getvar"] = {"Response": "Success", "Value": "prohib_not_screened"}
+        house.gateway.ami_event(joined("102", name="Bob B"))
+        leg.listener.text_came("Bob B", "I am nobody")
+        leg.listener.text_came("Alice A", "I am Alice")
+        assert house.bodies() == [("", "<phone> I am nobody"), ("Alice A", "I am Alice")]
+
     async def test_our_own_leg_is_nobody(self, house):
         await self.leg(house)
         (room,) = house.gateway.rooms.own_rooms
