@@ -574,8 +574,9 @@ def _print_conference(conference: dict[str, Any]) -> None:
 
 def _senders(senders: dict[str, Any]) -> str:
     last = "" if senders["last"] is None else f", the last one {_span(senders['last'])} ago"
+    lost = f"; {senders['lost']} were lost" if senders["lost"] else ""
     strangers = f"; {senders['strangers']} datagrams from elsewhere were dropped" if senders["strangers"] else ""
-    return f"copies of SIP packets at {senders['address']}: {senders['copies']}{last}{strangers}"
+    return f"copies of SIP packets at {senders['address']}: {senders['copies']}{last}{lost}{strangers}"
 
 
 def _people(room: dict[str, Any]) -> str:

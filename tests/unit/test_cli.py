@@ -173,9 +173,12 @@ def test_status(config, monkeypatch):
     ("senders", "line"),
     [
         (None, ""),
-        ({"copies": 0, "strangers": 0, "last": None}, "copies of SIP packets at 127.0.0.1:9060: 0"),
-        ({"copies": 9, "strangers": 0, "last": 62.0}, "copies of SIP packets at 127.0.0.1:9060: 9, the last one 1"),
-        ({"copies": 9, "strangers": 3, "last": 0.0}, "ago; 3 datagrams from elsewhere were dropped"),
+        ({"copies": 0, "strangers": 0, "last": None, "lost": 0}, "copies of SIP packets at 127.0.0.1:9060: 0"),
+        (
+            {"copies": 9, "strangers": 0, "last": 62.0, "lost": 0},
+            "copies of SIP packets at 127.0.0.1:9060: 9, the last one 1",
+        ),
+        ({"copies": 9, "strangers": 3, "last": 0.0, "lost": 2}, "ago; 2 were lost; 3 datagrams from elsewhere were"),
     ],
 )
 def test_status_of_conferences(config, monkeypatch, senders, line):

@@ -47,6 +47,7 @@ class TrueSenders:
         self._background = Background(log, "senders of texts")
         self._unknown: dict[tuple[str, str], Participant] = {}
         self._asking: set[tuple[str, str]] = set()
+        self._lost = 0
         self.problem = ""
 
     async def start(self) -> None:
@@ -72,13 +73,17 @@ class TrueSenders:
             self._copies.close()
 
     def status(self) -> dict[str, Any] | None:
-        """Return what `agi-xmpp status` shows: where we listen, how many copies came, and seconds since the last."""
+        """Return what `agi-xmpp status` shows; None without ``conference.sip.hep``.
+
+        Where we listen, how many copies came, seconds since the last one, and what was dropped.
+        """
         copies = self._copies
         if copies is None:
             return None
         return {
             "address": self._settings.hep,
             "copies": copies.count,
+            "lost": copies.lost,
             "strangers": copies.strangers,
             "last": asyncio.get_running_loop().time() - copies.last if copies.last is not None else None,
         }
@@ -134,9 +139,15 @@ class TrueSenders:
             log.exception("handling a text of conference %s failed; the others go on", number)
 
     def _look_for_copies(self) -> None:
-        """Say so if no copies come at all; a single one may be lost."""
-        last = self._copies.last if self._copies is not None else None
-        if last is None or asyncio.get_running_loop().time() - last > SILENCE:
+        """Say so if no copies come at all, or not all of them."""
+        last, lost = (self._copies.last, self._copies.lost) if self._copies is not None else (None, 0)
+        if lost > self._lost:
+            self._lost = lost
+            self._complain(
+                f"{lost} copies of SIP packets were lost since the start (conference.sip.hep), so what some phones"
+                " write is shown without its sender: give sockets more room, by sysctl net.core.rmem_max=4194304"
+            )
+        elif last is None or asyncio.get_running_loop().time() - last > SILENCE:
             self._complain(
                 f"no copies of SIP packets come to {self._settings.hep} (conference.sip.hep): what phones write is"
                 " shown without its sender; does Asterisk have res_hep_pjsip loaded, and this address in hep.conf?"

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agi_xmpp.config import SipSettings
+from agi_xmpp.sip import copies
 from agi_xmpp.sip.copies import Copies, open_copies
 from agi_xmpp.sip.hep import SentText
 from tests.testbed.ports import free_port
@@ -93,6 +94,20 @@ async def test_a_failure_ends_nothing(collector, caplog):
         assert await collector.hears() == "two"
     assert heard == ["one", "two"]
     assert "handling the copy of a SIP packet failed" in caplog.text
+
+
+async def test_what_the_kernel_had_no_room_for_is_counted(monkeypatch):
+    monkeypatch.setattr(copies, "_RECEIVE_BUFFER", 4096)
+    collector = Collector()
+    await collector.open()
+    assert collector.copies.lost == 0
+    collector.send(*(copy(message(str(number))) for number in range(100)))
+    async with asyncio.timeout(5):
+        while collector.copies.count + collector.copies.lost < 100:
+            await asyncio.sleep(0)
+    assert collector.copies.lost > 0
+    collector.copies.close()
+    assert collector.copies.lost == 0
 
 
 async def test_an_address_in_use(collector):

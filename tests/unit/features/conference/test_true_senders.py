@@ -13,6 +13,7 @@ from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.config import SipSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused, ConfigError
 from agi_xmpp.features.conference.true_senders import TrueSenders
+from agi_xmpp.sip.copies import Copies
 from tests.testbed.ports import free_port
 from tests.unit.features.phone.fakes import FakeAmi
 from tests.unit.sip.copies import copy, message
@@ -106,6 +107,18 @@ async def test_a_single_copy_that_is_missing_is_no_problem(house):
     house.sends("another", 1)
     assert await house.tells() == ("6000", "Bob B", "one", "")
     assert house.senders.problem == ""
+
+
+async def test_copies_that_are_lost_are_a_problem_and_what_to_do_is_said(house, monkeypatch, caplog):
+    house.senders.phone_joined("6000", ALICE)
+    for text, lost in (("one", 7), ("two", 7), ("three", 9)):
+        monkeypatch.setattr(Copies, "lost", lost)
+        house.senders.heard("6000", "Bob B", text)
+        house.sends("another", 1)
+        assert (await house.tells())[3] == ""
+    assert "9 copies of SIP packets were lost since the start" in house.senders.problem
+    assert house.senders.status()["lost"] == 9
+    assert caplog.text.count("net.core.rmem_max") == 1
 
 
 async def test_who_has_gone_has_written_nothing(house):
