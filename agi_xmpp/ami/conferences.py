@@ -148,7 +148,7 @@ class Conferences:
         return [(number, channel) for (number, _uid), channel in self._own.items()]
 
     def has_unknown(self, number: str) -> bool:
-        """Tell whether somebody is in a conference of whom it is not known yet whether they withhold name and number."""
+        """Tell whether somebody is in a conference of whom Asterisk has not said yet whether they may be named."""
         return any(place[0] == number and member.withheld is None for place, member in self._members.items())
 
     def take_questions(self) -> Sequence[Participant]:
