@@ -40,6 +40,7 @@ class TestComingAndGoing:
         number = some_number()
         (alice,) = await hall.phones("101")
         call = await hall.dial(alice, number)
+        await hall.agrees(number, [], ["101"])  # agi-xmpp has asked Asterisk who that is
         romeo = await hall.enter("romeo", number)
         assert 110 in romeo.codes
         assert romeo.entered[-1] == "Romeo", "our own presence comes last"
