@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import pytest
 
+from agi_xmpp.ami.conferences import Participant
+from agi_xmpp.features.conference.bridges import Bridges
+from agi_xmpp.features.conference.puppets import Bridge, BridgedRoom
+from agi_xmpp.pace import Pace
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import Jid
+from tests.e2e.sessions import component, online, settings
+from tests.testbed.client import Buddy
 from tests.testbed.conference import ConferenceExchange
 from tests.testbed.hall import Hall, open_hall
 from tests.testbed.muc import Attendee
 from tests.testbed.rootfs import Rootfs
 from tests.testbed.softphone import SoftCall, Softphone
-from tests.testbed.xmpp import Ejabberd, Prosody, XmppServer
+from tests.testbed.xmpp import Accounts, Ejabberd, Prosody, XmppServer
+from tests.unit.features.conference.fakes import FakeOutside
+from tests.unit.features.conference.fakes import phone as caller
 
 #: How many texts come at once in a burst.
 BURST = 100
@@ -205,6 +217,48 @@ class TestTheRoomRules:
         romeo = await garden.opened()
         assert {110, 201} <= romeo.codes
         await romeo.sees("Alice A", timeout=30)
+
+
+class TestPuppetsAlone:
+    """Without Asterisk: what cannot be brought about with it at will."""
+
+    async def test_a_word_that_does_not_arrive_comes_back_and_its_phone_stays_in(self, accounts: Accounts) -> None:
+        server = accounts.server
+        login = await accounts("romeo")
+        room_jid = parse(f"garden{secrets.token_hex(4)}@{server.muc_domain}")
+        outside = FakeOutside()
+
+        def address_of(participant: Participant) -> Jid:
+            return parse(f"{participant.number}@{server.component_domain}/{participant.uniqueid}")
+
+        def send(stanza: Element) -> None:
+            port.send(stanza)
+
+        def make(bridge: Bridge) -> BridgedRoom:
+            return BridgedRoom(bridge, outside, send, address_of, lambda: Pace(9, time.monotonic), time.monotonic)
+
+        async with (
+            Buddy.online(server, login.jid, login.password) as buddy,
+            online(settings(server, component(server))) as session,
+        ):
+            romeo = await Attendee.enter(buddy, str(room_jid), "Romeo")
+            await romeo.configure()
+            bridges = Bridges(make, send)
+            bridges.apply([Bridge("6001", room_jid, "Garden")])
+            port = session.serve_stanzas(bridges)
+            (room,) = bridges.rooms
+            room.phone_joined(caller())
+            await romeo.sees("Alice A")
+            message = romeo.whisper("Alice A", "psst")
+            async with asyncio.timeout(10):
+                while not outside.whispered:
+                    await asyncio.sleep(0.01)
+            ((_, utterance),) = outside.whispered
+            room.not_spoken(utterance, "The phone shows no texts.")
+            assert "The phone shows no texts." in (await romeo.bounced(message)).xml
+            room.phone_said("Alice A", "still here")
+            await romeo.hears("still here", nick="Alice A")
+            session.serve_stanzas(None)
 
 
 class TestBreaks:

@@ -370,7 +370,9 @@ class BridgedRoom:
 
     def close(self) -> None:
         """Let all phones leave: the room is no more that of the conference, or we stop."""
-        for channel in list(self._phones):
+        for channel, puppet in list(self._phones.items()):
+            if puppet.muted_by_us:  # nobody there can give it the word any more
+                self._outside.mute(self.number, channel, False)
             self.phone_left(channel)
 
     # Coming and going

@@ -436,6 +436,12 @@ class TestTheRoomRules:
         scene.room.phone_changed(alice)
         assert scene.outside.muted == [(alice.channel, True)] * 2
 
+    def test_who_was_not_to_be_heard_is_heard_when_the_room_is_given_up(self, scene):
+        scene.muc.visitors.add("Alice A")
+        alice = scene.join()
+        scene.room.close()
+        assert scene.outside.muted == [(alice.channel, True), (alice.channel, False)]
+
     def test_who_has_muted_their_phone_stays_muted(self, scene):
         scene.muc.visitors.add("Alice A")
         scene.join(muted=True)
