@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 import xml.etree.ElementTree as ET
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.testbed.client import Buddy, Heard
-from tests.testbed.conference import PHONE_CONTEXT, ConferenceExchange
+from tests.testbed.conference import NAMES, PHONE_CONTEXT, ConferenceExchange
 from tests.testbed.hall import ACCOUNT, PHONES_ACCOUNT, Hall, open_hall
 from tests.testbed.muc import Attendee
 from tests.testbed.softphone import Softphone
@@ -77,7 +78,8 @@ def invite_directly(attendee: Attendee, to: str, reason: str = "") -> str:
 
 
 async def texts_flow(attendee: Attendee, phone: Softphone) -> None:
-    """Return when texts go between chat and a phone: our leg is in."""
+    """Return when texts go between chat and a phone: it is seen, and our leg is in."""
+    await attendee.sees(NAMES[phone.number])
     attendee.say("mark")
     await phone.hears("mark", timeout=15)
     await attendee.hears("mark")
@@ -279,6 +281,16 @@ class TestByTheDialplan:
         result = await self.run(hall, f"103@{hall.phones_domain}", f"?room={some_number()}&wait=20")
         assert result["JABBER_INVITE_STATUS"] == "DECLINED"
         assert result["JABBER_INVITE_REASON"] == "Cannot be reached: not registered, or unknown"
+        (carol,) = await hall.phones("103")
+        for take, status in ((True, "JOINED"), (False, "DECLINED")):
+            running = asyncio.create_task(
+                self.run(hall, f"carol@{hall.phones_domain}", f"?room={some_number()}&wait=20")
+            )
+            call = await carol.rings()
+            await (call.answer() if take else call.refuse(486))
+            result = await running
+            assert result["JABBER_INVITE_STATUS"] == status
+        assert result["JABBER_INVITE_REASON"] == "User busy (SIP 486)"
         result = await self.run(hall, f"104@{hall.phones_domain}", f"?room={some_number()}")
         assert (result["JABBER_INVITE_STATUS"], result["JABBER_ERROR"]) == ("FAILED", "You may not call 104.")
 

@@ -119,7 +119,7 @@ class Inviting:
 
     def message_came(self, message: Element) -> bool:
         """Look at a message to a room. Returns True if it is an error that belongs to an invitation, and dealt with."""
-        if not self._open:
+        if not self._open or message.get("type") == "groupchat":
             return False
         try:
             key = parse(message.get("to", "")).bare, parse(message.get("from", "")).bare

@@ -310,6 +310,12 @@ class TestChat:
         message.set(attribute, "no@such@address")
         assert not stage.inviting.message_came(message)
 
+    async def test_what_is_said_to_all_is_no_answer(self, stage):
+        stage.invite("juliet@example.org", None)
+        stage.take()
+        assert not stage.message_to_room(JULIET, DECLINE, kind="groupchat")
+        assert stage.take() == []
+
     async def test_nobody_is_waited_for_for_ever(self, stage):
         stage.invite("juliet@example.org", None)
         stage.take()
