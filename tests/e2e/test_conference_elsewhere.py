@@ -287,6 +287,26 @@ class TestBreaks:
                 await call.send("after it")
                 await romeo.hears("after it", nick="Alice A")
 
+    async def test_the_room_service_alone_is_restarted(
+        self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path
+    ) -> None:
+        async with Ejabberd(rootfs) as server:
+            number, room, rooms = garden_of(server)
+            async with open_hall(conference_exchange, server, tmp_path, rooms=rooms) as hall:
+                garden = Garden(hall, number, room)
+                romeo = await garden.opened()
+                alice, call = await garden.dial("101")
+                await texts_flow(romeo, "Alice A")
+                await alice.hears("mark")
+                await server.restart_rooms()
+                assert 332 in (await romeo.sees_gone("Romeo")).codes
+                romeo = await garden.enter("romeo")
+                await romeo.sees("Alice A", timeout=30)
+                await texts_flow(romeo, "Alice A")
+                await alice.hears("mark")
+                await call.send("after it")
+                await romeo.hears("after it", nick="Alice A")
+
     async def test_we_are_killed_and_a_call_ends_meanwhile(self, garden: Garden) -> None:
         romeo = await garden.opened()
         alice, _ = await garden.dial("101")
