@@ -25,8 +25,12 @@ MAX_MESSAGE = 65_536
 #: Characters of a subject at the most.
 MAX_SUBJECT = 2000
 
-_STANZA_ID = f"{{{stanzas.STANZA_ID}}}stanza-id"
-_DELAY = f"{{{stanzas.DELAY}}}delay"
+#: What a room says of a message, and the attribute that names who says it (XEP-0359, XEP-0203, XEP-0091).
+_WHOSE = {
+    f"{{{stanzas.STANZA_ID}}}stanza-id": "by",
+    f"{{{stanzas.DELAY}}}delay": "from",
+    "{jabber:x:delay}x": "from",
+}
 _DO_NOT_KEEP = (f"{{{stanzas.HINTS}}}no-store", f"{{{stanzas.HINTS}}}no-permanent-store")
 _KEEP = f"{{{stanzas.HINTS}}}store"
 
@@ -138,11 +142,14 @@ class Conversation:
     def _proper_children(self, stanza: Element) -> Iterator[Element]:
         """Return the children of a message but those that would speak in the room's name."""
         for child in stanzas.without(stanza, tags=presences.OURS):
-            claimed = {_STANZA_ID: child.get("by"), _DELAY: child.get("from")}.get(child.tag)
-            if not claimed or not self._is_ours(claimed):
+            whose = _WHOSE.get(child.tag)
+            if whose is None or not self._is_ours(child.get(whose, "")):
                 yield child
 
     def _is_ours(self, address: str) -> bool:
+        """Tell whether something is said in the room's name; what has no address counts as from here."""
+        if not address:
+            return True
         try:
             return parse(address).bare == self._state.address
         except BadJid:

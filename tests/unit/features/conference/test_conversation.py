@@ -154,12 +154,17 @@ def test_nobody_speaks_in_the_rooms_name(hall):
         "<stanza-id xmlns='urn:xmpp:sid:0' by='BALCONY@conference.example.org' id='forged'/>"
         "<stanza-id xmlns='urn:xmpp:sid:0' by='example.org' id='of their own server'/>"
         "<stanza-id xmlns='urn:xmpp:sid:0' by='no@such@address' id='of nobody'/>"
+        "<stanza-id xmlns='urn:xmpp:sid:0' id='forged'/>"
         f"<delay xmlns='urn:xmpp:delay' from='{ADDRESS}' stamp='1970-01-01T00:00:00Z'/>"
+        "<delay xmlns='urn:xmpp:delay' stamp='1970-01-01T00:00:00Z'/>"
+        f"<x xmlns='jabber:x:delay' from='{ADDRESS}' stamp='19700101T00:00:00'/>"
+        "<x xmlns='jabber:x:delay' stamp='19700101T00:00:00'/>"
         "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='forged'/>"
         "<x xmlns='http://jabber.org/protocol/muc#user'><status code='104'/></x>",
     )[0]
     assert codes(sent) == []
     assert sent.find(f"{{{stanzas.DELAY}}}delay") is None
+    assert sent.find("{jabber:x:delay}x") is None
     ids = {one.get("by"): one.get("id") for one in sent.findall(f"{{{stanzas.STANZA_ID}}}stanza-id")}
     assert ids == {
         "example.org": "of their own server",
