@@ -39,13 +39,13 @@ class Allowance:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._quota = Quota(CHARACTERS, PERIOD, clock)
 
-    def ask(self, person: Jid) -> None:
-        """Count a question to the service or a room.
+    def ask(self, person: Jid, count: int = 1) -> None:
+        """Count a question to the service or a room, or as many changes in one request.
 
         Raises:
             Refused: ``resource-constraint``: those were too many.
         """
-        if not self.take(person, QUESTION):
+        if not self.take(person, QUESTION * count):
             raise Refused("Those are too many questions at once: wait some seconds.", "resource-constraint")
 
     def take(self, person: Jid, characters: int) -> bool:

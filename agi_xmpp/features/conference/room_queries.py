@@ -129,6 +129,7 @@ class RoomQueries:
     def _administer(self, asked: _Request) -> list[Element]:
         room, sender = asked.room, asked.sender
         wanted = administration.changes(room, sender, asked.query, self._rooms.given(room), self._phone_jid)
+        self._rooms.allowance.ask(sender.bare, len(wanted))  # muting a phone is an action of the manager connection
         if room.occupant_of(sender) is None:  # the room says who did it only of those who are in
             self._outside.note(f"room {room.address}: {sender.bare} changes who is what, and is not in")
         administration.apply(room, sender, wanted)

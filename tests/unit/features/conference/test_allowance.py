@@ -150,3 +150,15 @@ def test_strangers_do_not_fill_the_log():
         assert condition(error) == ("auth", "forbidden")
     assert len(house.outside.notes) == CHARACTERS // ENTRY
     assert "s0@stranger.example may not come in" in house.outside.notes[0]
+
+
+def test_changes_are_limited_however_they_are_put_together():
+    house = House(room={"balcony": {"number": "6000", "owners": ["romeo@example.org"]}})
+    house.join(ROMEO, "balcony/Romeo")
+    house.room("balcony").phone_joined(phone())
+    mute = "<item nick='Alice A' role='visitor'/>" * 100
+    request = f"<query xmlns='{stanzas.MUC_ADMIN}'>{mute}</query>"
+    answers = [house.iq(ROMEO, "balcony", request, kind="set")[-1].get("type") for _ in range(20)]
+    assert answers[0] == "result"
+    assert answers[-1] == "error"
+    assert len(house.outside.muted) < CHARACTERS // QUESTION
