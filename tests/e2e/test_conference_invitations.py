@@ -330,3 +330,17 @@ class TestOpenedFromChat:
         assert answer.body.startswith(f"Conference {number} is the room {hall.room(number)}.")
         await (await carol.rings()).answer()
         assert await (await hall.enter("romeo", number)).sees("Carol C")
+
+    async def test_by_a_form(self, hall: Hall) -> None:
+        number = some_number()
+        romeo: Buddy = hall["romeo"].buddy
+        (carol,) = await hall.phones("103")
+        service = f"{hall.phones_domain}/agi-xmpp"
+        assert (await romeo.commands(service))["conf"] == "Open a conference"
+        asked = await romeo.execute(service, "conf")
+        session = next(element for element in asked if element.tag.endswith("}command")).get("sessionid", "")
+        done = await romeo.execute(
+            service, "conf", action="complete", session=session, form={"people": f"{number} carol"}
+        )
+        assert f"Conference {number} is the room {hall.room(number)}." in "".join(done.itertext())
+        assert (await carol.rings()).caller == number
