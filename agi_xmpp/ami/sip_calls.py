@@ -1,4 +1,4 @@
-"""Which SIP call a channel has.
+"""Which SIP call a channel has, and what name its texts get.
 
 Asterisk tells it by the dialplan function CHANNEL (docs.asterisk.org: "CHANNEL", technology PJSIP), for channels of
 chan_pjsip only.
@@ -56,3 +56,19 @@ async def call_of(ami: Ami, channel: str) -> SipCall:
     if not (call.call_id and call.local_tag and call.remote_tag):
         raise AmiRefused(f"Asterisk does not tell the SIP call of {channel}")
     return call
+
+
+async def name_for_texts(ami: Ami, channel: str) -> str:
+    """Return the name that Asterisk gives to a text that came on a channel without one: the caller's.
+
+    It does so even where the caller has withheld it (measured on 22.10): for comparing, not for showing.
+
+    Args:
+        ami: the manager connection; its user needs the class ``call`` or ``reporting``.
+        channel: whose it is about.
+
+    Raises:
+        AmiError: Asterisk could not be asked, or there is no such channel (any more).
+    """
+    answer = await ami.action("Getvar", {"Channel": channel, "Variable": "CALLERID(name)"}, timeout=ASK_TIME)
+    return answer.get("Value", "")

@@ -96,6 +96,28 @@ exten => _6XXX,1,Answer()
         await romeo.hears(f"I am {nick}", nick=nick)
 
 
+async def test_who_withholds_their_name_is_still_nobody_by_name(hall: Hall) -> None:
+    number = some_number()
+    await hall.exchange.dialplan(
+        """
+[internal]
+exten => _6XXX,1,Set(CALLERID(pres)=prohib)
+ same => n,Answer()
+ same => n,ConfBridge(${EXTEN},conference,conference-phone,conference-menu)
+[conferences-chat]
+exten => _6XXX,1,Answer()
+ same => n,ConfBridge(${EXTEN},conference,conference-chat)
+"""
+    )
+    (carol,) = await hall.phones("103")
+    call = await hall.dial(carol, number)
+    romeo = await hall.enter("romeo", number)
+    await texts_flow(romeo, "phone")
+    for display in ("", "Carol C", "Romeo"):
+        await call.send(f"as {display!r}", display=display)
+        await romeo.hears(f"as {display!r}", nick="phone")
+
+
 async def test_bursts_of_two_phones_are_told_apart(hall: Hall) -> None:
     number = some_number()
     alice, bob = await hall.phones("101", "102")

@@ -331,9 +331,10 @@ class Gateway:
     def _apply_one(self, change: Change) -> None:
         match change:
             case PhoneJoined(number, participant):
-                self._senders.phone_joined(number, participant)
+                self._senders.phone_is_in(number, participant.channel)
                 self._phone_joined(number, participant)
             case PhoneChanged(number, participant):
+                self._senders.phone_is_in(number, participant.channel)
                 room = self._room(number)
                 if room is not None:
                     room.phone_changed(participant)

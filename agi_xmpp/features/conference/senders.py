@@ -106,7 +106,11 @@ class Senders:
         self._heard: dict[str, deque[_Heard]] = {}
 
     def joined(self, number: str, channel: str, name: str, call: CallKey) -> None:
-        """Take which call a phone in a conference has."""
+        """Take which call a phone in a conference has, and the caller's name; also when that has changed."""
+        phone = self._phones.get(call)
+        if phone is not None and (phone.number, phone.channel) == (number, channel):
+            phone.name = name
+            return
         phone = self._phones[call] = _Phone(number, channel, name)
         strays, self._strays = self._strays, deque(maxlen=MAX_STRAYS)
         for stray in strays:

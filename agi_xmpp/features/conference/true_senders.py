@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.ami.model import Ami
-from agi_xmpp.ami.sip_calls import call_of
+from agi_xmpp.ami.sip_calls import call_of, name_for_texts
 from agi_xmpp.background import Background
 from agi_xmpp.config import SipSettings
 from agi_xmpp.errors import AmiError, AmiRefused, ConfigError
@@ -45,7 +44,7 @@ class TrueSenders:
         self._copies: Copies | None = None
         self._wake: asyncio.TimerHandle | None = None
         self._background = Background(log, "senders of texts")
-        self._unknown: dict[tuple[str, str], Participant] = {}
+        self._unknown: set[tuple[str, str]] = set()
         self._asking: set[tuple[str, str]] = set()
         self._lost = 0
         self.problem = ""
@@ -88,15 +87,15 @@ class TrueSenders:
             "last": asyncio.get_running_loop().time() - copies.last if copies.last is not None else None,
         }
 
-    def phone_joined(self, number: str, participant: Participant) -> None:
-        """Ask which call a phone has that has come into a conference."""
+    def phone_is_in(self, number: str, channel: str) -> None:
+        """Ask for the call and the name of a phone that has come into a conference, or has another name now."""
         if self._is_on:
-            self._unknown[number, participant.channel] = participant
+            self._unknown.add((number, channel))
             self._ask()
 
     def phone_left(self, number: str, channel: str) -> None:
         """Forget a phone."""
-        self._unknown.pop((number, channel), None)
+        self._unknown.discard((number, channel))
         self._senders.left(number, channel)
 
     def ami_connected(self) -> None:
@@ -162,23 +161,24 @@ class TrueSenders:
         self.problem = problem
 
     def _ask(self) -> None:
-        for key in self._unknown.keys() - self._asking:
-            self._asking.add(key)
-            self._background.spawn(self._ask_for(key, self._unknown[key]))
+        for number, channel in self._unknown - self._asking:
+            self._asking.add((number, channel))
+            self._background.spawn(self._ask_for(number, channel))
 
-    async def _ask_for(self, key: tuple[str, str], participant: Participant) -> None:
-        number, channel = key
+    async def _ask_for(self, number: str, channel: str) -> None:
         try:
             call = await call_of(self._ami, channel)
+            name = await name_for_texts(self._ami, channel)
         except AmiRefused as error:
             # Another kind of channel, or gone: to ask again would bring nothing else.
             log.info("conference %s: who writes on %s cannot be known: %s", number, channel, error)
-            self._unknown.pop(key, None)
+            self._unknown.discard((number, channel))
         except AmiError as error:
             log.warning("conference %s: which call %s has cannot be asked: %s", number, channel, error)
         else:
-            if self._unknown.pop(key, None) is not None:
+            if (number, channel) in self._unknown:  # it has not gone meanwhile
+                self._unknown.discard((number, channel))
                 dialog = CallKey(call.call_id, call.remote_tag, call.local_tag)
-                self._senders.joined(number, channel, heard_name(participant.name), dialog)
+                self._senders.joined(number, channel, heard_name(name), dialog)
         finally:
-            self._asking.discard(key)
+            self._asking.discard((number, channel))

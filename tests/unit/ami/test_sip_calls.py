@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agi_xmpp.ami.sip_calls import SipCall, call_of
+from agi_xmpp.ami.sip_calls import SipCall, call_of, name_for_texts
 from agi_xmpp.errors import AmiNotConnected, AmiRefused
 from tests.unit.features.phone.fakes import FakeAmi
 
@@ -46,3 +46,9 @@ async def test_an_asterisk_that_does_not_tell(variable):
 async def test_errors_are_passed_on(error):
     with pytest.raises(type(error)):
         await call_of(FakeAmi(Getvar=error), CHANNEL)
+
+
+async def test_the_name_of_texts():
+    assert await name_for_texts(asterisk({"CALLERID(name)": "Alice A"}), CHANNEL) == "Alice A"
+    with pytest.raises(AmiRefused):
+        await name_for_texts(FakeAmi(Getvar=AmiRefused("No such channel")), CHANNEL)

@@ -207,6 +207,14 @@ class TestDoubt:
 
 
 class TestComingAndGoing:
+    def test_a_phone_that_gets_another_name(self, exchange):
+        exchange.sends(ALICE, "one")
+        exchange.senders.joined("6000", ALICE, "Alice B", call_of(ALICE))
+        exchange.sends(ALICE, "two")
+        exchange.hears("one", "Alice A")
+        exchange.hears("two", "Alice B")
+        assert exchange.take() == [(ALICE, "one"), (ALICE, "two")]
+
     def test_a_phone_writes_before_asterisk_has_told_its_call(self):
         exchange = Exchange(ALICE)
         exchange.sends(BOB, "one")

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.config import SipSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused, ConfigError
 from agi_xmpp.features.conference.true_senders import TrueSenders
@@ -19,12 +18,16 @@ from tests.unit.features.phone.fakes import FakeAmi
 from tests.unit.sip.copies import copy, message
 
 CHANNEL = "PJSIP/101-0000002a"
-ALICE = Participant(CHANNEL, "1700000000.1", "Alice A", "101", "PJSIP/101")
-VALUES = {"call-id": "call-1@127.0.0.1", "local_tag": "asterisk-1", "remote_tag": "phone-1"}
+VALUES = {
+    "CHANNEL(pjsip,call-id)": "call-1@127.0.0.1",
+    "CHANNEL(pjsip,local_tag)": "asterisk-1",
+    "CHANNEL(pjsip,remote_tag)": "phone-1",
+    "CALLERID(name)": "Alice A",
+}
 
 
 def call_of_alice(headers: dict[str, str]) -> dict[str, str]:
-    return {"Value": VALUES[headers["Variable"].removeprefix("CHANNEL(pjsip,").removesuffix(")")]}
+    return {"Value": VALUES[headers["Variable"]]}
 
 
 class House:
@@ -58,7 +61,7 @@ async def test_where_nobody_is_asked_texts_go_through():
     ami = FakeAmi(Getvar=call_of_alice)
     senders = TrueSenders(SipSettings(), ami, lambda *text: told.append(text))  # type: ignore[arg-type]
     await senders.start()
-    senders.phone_joined("6000", ALICE)
+    senders.phone_is_in("6000", CHANNEL)
     senders.ami_connected()
     senders.heard("6000", "Bob B", "one")
     senders.forget("6000")
@@ -70,7 +73,7 @@ async def test_where_nobody_is_asked_texts_go_through():
 
 @pytest.mark.parametrize("copy_first", [True, False])
 async def test_a_text_is_that_of_the_phone_that_sent_it(house, copy_first):
-    house.senders.phone_joined("6000", ALICE)
+    house.senders.phone_is_in("6000", CHANNEL)
     if copy_first:
         house.sends("I am bob", 1)
         while not house.senders.status()["copies"]:
@@ -87,7 +90,7 @@ async def test_a_text_is_that_of_the_phone_that_sent_it(house, copy_first):
 
 async def test_without_copies_texts_are_nobody_s_and_it_is_said_once(house, caplog):
     assert house.senders.status()["last"] is None
-    house.senders.phone_joined("6000", ALICE)
+    house.senders.phone_is_in("6000", CHANNEL)
     with caplog.at_level(logging.INFO):
         for text in ("one", "two"):
             house.senders.heard("6000", "Bob B", text)
@@ -102,15 +105,32 @@ async def test_without_copies_texts_are_nobody_s_and_it_is_said_once(house, capl
 
 
 async def test_a_single_copy_that_is_missing_is_no_problem(house):
-    house.senders.phone_joined("6000", ALICE)
+    house.senders.phone_is_in("6000", CHANNEL)
     house.senders.heard("6000", "Bob B", "one")
     house.sends("another", 1)
     assert await house.tells() == ("6000", "Bob B", "one", "")
     assert house.senders.problem == ""
 
 
+async def test_a_phone_that_gives_no_name_and_gets_another_one(house):
+    house.senders.phone_is_in("6000", CHANNEL)
+    house.senders.heard("6000", "Alice A", "one")
+    house.sends("one", 1, display="")
+    assert (await house.tells())[3] == CHANNEL
+    house.ami.answers["Getvar"] = lambda headers: {
+        "Value": {**VALUES, "CALLERID(name)": "Alice B"}[headers["Variable"]]
+    }
+    asked = len(house.ami.actions)
+    house.senders.phone_is_in("6000", CHANNEL)
+    while len(house.ami.actions) < asked + len(VALUES):
+        await asyncio.sleep(0)
+    house.senders.heard("6000", "Alice B", "two")
+    house.sends("two", 2, display="")
+    assert (await house.tells())[3] == CHANNEL
+
+
 async def test_copies_that_are_lost_are_a_problem_and_what_to_do_is_said(house, monkeypatch, caplog):
-    house.senders.phone_joined("6000", ALICE)
+    house.senders.phone_is_in("6000", CHANNEL)
     for text, lost in (("one", 7), ("two", 7), ("three", 9)):
         monkeypatch.setattr(Copies, "lost", lost)
         house.senders.heard("6000", "Bob B", text)
@@ -122,7 +142,7 @@ async def test_copies_that_are_lost_are_a_problem_and_what_to_do_is_said(house, 
 
 
 async def test_who_has_gone_has_written_nothing(house):
-    house.senders.phone_joined("6000", ALICE)
+    house.senders.phone_is_in("6000", CHANNEL)
     house.senders.phone_left("6000", CHANNEL)
     house.sends("one", 1)
     house.senders.heard("6000", "Bob B", "one")
@@ -132,7 +152,7 @@ async def test_who_has_gone_has_written_nothing(house):
 async def test_a_channel_that_has_no_call_is_asked_for_once(house, caplog):
     house.ami.answers["Getvar"] = AmiRefused("No such channel")
     with caplog.at_level(logging.INFO):
-        house.senders.phone_joined("6000", ALICE)
+        house.senders.phone_is_in("6000", CHANNEL)
         house.senders.heard("6000", "Bob B", "one")
         assert (await house.tells())[3] == ""
     asked = len(house.ami.actions)
@@ -143,7 +163,7 @@ async def test_a_channel_that_has_no_call_is_asked_for_once(house, caplog):
 
 async def test_what_could_not_be_asked_is_asked_again(house):
     house.ami.answers["Getvar"] = AmiNotConnected("gone")
-    house.senders.phone_joined("6000", ALICE)
+    house.senders.phone_is_in("6000", CHANNEL)
     house.senders.heard("6000", "Bob B", "one")
     assert (await house.tells())[3] == ""
     for _ in range(20):  # with the text it was asked again, and in vain
@@ -156,7 +176,7 @@ async def test_what_could_not_be_asked_is_asked_again(house):
 
 
 async def test_texts_that_nobody_wants_any_more(house):
-    house.senders.phone_joined("6000", ALICE)
+    house.senders.phone_is_in("6000", CHANNEL)
     house.senders.heard("6000", "Bob B", "one")
     house.senders.forget("6000")
     house.senders.heard("6000", "Bob B", "two")
