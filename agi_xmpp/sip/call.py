@@ -21,7 +21,7 @@ from agi_xmpp.sip.session_timer import MIN_INTERVAL, Session, agreed, interval_o
 from agi_xmpp.sip.text import heard_name, numbered, plain_text
 from agi_xmpp.sip.timers import Timer, Timers
 from agi_xmpp.sip.transactions import T1, T2, TIMEOUT, Failure, Server, Transactions
-from agi_xmpp.sip.wire import Place, party, response, tokens
+from agi_xmpp.sip.wire import Place, allows, party, response, tokens
 
 #: What we understand (RFC 3261 section 20.5).
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, MESSAGE, INFO"
@@ -217,7 +217,10 @@ class Call:
             return  # a fork (RFC 3261 section 13.2.2.4): Asterisk is one, and makes none
         # Each 2xx that comes, also the same again, wants its ACK.
         self._house.transactions.acknowledge(self.dialog.request("ACK", sequence=response.cseq.sequence))
-        if self._state is _State.CALLING:
+        if self._state is _State.CALLING and not allows(response, "MESSAGE"):
+            self._bye(lambda _end: None)
+            self._fail(self._house.failures.no_texts())
+        elif self._state is _State.CALLING:
             self._state = _State.UP
             self._drop_timer("answer")
             self._agree(agreed(response, we_ask=True))

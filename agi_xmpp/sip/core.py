@@ -14,7 +14,7 @@ from agi_xmpp.sip.digest import Digest
 from agi_xmpp.sip.failures import Failures
 from agi_xmpp.sip.timers import Timers
 from agi_xmpp.sip.transactions import Failure, Server, Transactions
-from agi_xmpp.sip.wire import BadMessage, Place, parse, party, response
+from agi_xmpp.sip.wire import BadMessage, Place, allows, parse, party, response
 
 
 class Core:
@@ -157,7 +157,7 @@ class _Probe:
         if response.code >= 300:
             self._done(self._failures.refused(response, "to say what it can", self._number))
         elif response.code >= 200:
-            self._done(None)
+            self._done(None if allows(response, "MESSAGE") else self._failures.no_texts())
 
     def failed(self, failure: Failure) -> None:
         unreachable = failure is Failure.UNREACHABLE

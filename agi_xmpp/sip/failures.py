@@ -56,6 +56,12 @@ class Failures:
             408,
         )
 
+    def no_texts(self) -> SipRefused:
+        """Return the error for an Asterisk that takes no MESSAGE: it would not answer one, either."""
+        return SipRefused(
+            f"Asterisk at {self.place} takes no texts (its SIP has no MESSAGE): load res_pjsip_messaging.so", 405
+        )
+
     def unknown(self) -> SipUnknown:
         """Return the error for a text without an answer."""
         return SipUnknown(f"Asterisk at {self.place} did not say within {self.timeout:g} s that it has the text")

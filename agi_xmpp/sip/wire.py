@@ -152,6 +152,12 @@ def tokens(message: Message, header: str) -> list[str]:
     return [value.strip().casefold() for value in values if value.strip()]
 
 
+def allows(response: Response, method: str) -> bool:
+    """Tell whether whoever answers takes requests of a kind (``Allow``, RFC 3261 section 20.5); without a word, yes."""
+    allowed = tokens(response, "Allow")
+    return not allowed or method.casefold() in allowed
+
+
 def branch(message: Message) -> str:
     """Return the branch of the topmost Via; "" if it has none (RFC 2543)."""
     return message.via[0].parameters.get("branch") or ""

@@ -80,6 +80,29 @@ class TestCalling:
         assert [request.method for request in world.asterisk.requests] == ["INVITE", "ACK"]
         assert world.core.calls == 0
 
+    @pytest.mark.parametrize(
+        ("headers", "taken"),
+        [
+            ([], True),
+            (["Allow: INVITE, ACK, BYE, MESSAGE"], True),
+            (["Allow: INVITE", "Allow: message"], True),
+            (["Allow: INVITE, ACK, BYE"], False),
+        ],
+    )
+    def test_asterisk_takes_texts_or_the_call_is_of_no_use(self, world, headers, taken):
+        world.asterisk.answers["INVITE"] = lambda request: (
+            200,
+            [CONTACT, "Content-Type: application/sdp", *headers],
+            SDP,
+        )
+        _call, watch = world.call()
+        assert watch.is_answered is taken
+        assert [request.method for request in world.asterisk.requests] == ["INVITE", "ACK", *([] if taken else ["BYE"])]
+        assert world.core.calls == int(taken)
+        if not taken:
+            assert isinstance(watch.error, SipRefused)
+            assert "load res_pjsip_messaging.so" in str(watch.error)
+
     def test_it_rings_and_nobody_takes_it(self, world):
         world.asterisk.answers["INVITE"] = lambda request: (180, [], b"")
         _call, watch = world.call()

@@ -103,6 +103,12 @@ class TestOptions:
         assert isinstance(error, SipRefused)
         assert "extension 6000" in str(error)
 
+    def test_asterisk_takes_no_texts(self, world):
+        world.asterisk.answers["OPTIONS"] = lambda request: (200, ["Allow: OPTIONS", "Allow: INVITE"], b"")
+        (error,) = self.ask(world)
+        assert isinstance(error, SipRefused)
+        assert "takes no texts" in str(error)
+
     def test_silence(self, world):
         world.asterisk.silent = True
         (error,) = self.ask(world)
