@@ -24,6 +24,13 @@ RESYNC_RETRY = 5.0
 LOST_AFTER = 20.0
 
 
+#: Asterisk answers, but its events do not come.
+DEAF = (
+    "Asterisk does not tell who comes into its conferences: add call to the manager user's line read = in manager.conf;"
+    " until then, phones are seen late"
+)
+
+
 class Roster:
     """Listens to the manager connection (`AmiListener`). Who withholds name and number is told of without them.
 
@@ -39,7 +46,8 @@ class Roster:
         lost_after: seconds, see `LOST_AFTER`.
 
     Attributes:
-        problem: why Asterisk's lists cannot be had, for `agi-xmpp status`; "" if they can.
+        problem: why Asterisk's lists cannot be had, or that it tells of nobody who comes, for `agi-xmpp status`; "" if
+            all is well.
     """
 
     def __init__(
@@ -65,6 +73,8 @@ class Roster:
         self._asking: asyncio.Task[None] | None = None
         self._losing: asyncio.Task[None] | None = None
         self._questions: deque[Participant] = deque()
+        self._first: frozenset[str] | None = None  # Uniqueids that the first lists of this connection had
+        self._hears = False  # an event has told of somebody who came
         self.problem = ""
 
     async def stop(self) -> None:
@@ -74,11 +84,14 @@ class Roster:
     def ami_connected(self) -> None:
         """Ask Asterisk who is in; until it has said so, events wait."""
         self._stop_tasks()
+        self._first, self._hears = None, False
         self._conferences.begin_resync()
         self._resync = self._background.spawn(self._keep_in_step())
 
     def ami_event(self, event: Message) -> None:
         """Take an event."""
+        if event.get("Event") == "ConfbridgeJoin":
+            self._hears = True
         self._take(self._conferences.event(event))
 
     def ami_disconnected(self) -> None:
@@ -106,22 +119,34 @@ class Roster:
     async def _keep_in_step(self) -> None:
         while True:
             try:
-                self._resynchronise(await confbridge.participants(self._ami))
+                items = await confbridge.participants(self._ami)
+                self._resynchronise(items)
                 self._compared()
             except AmiNotConnected:
                 return  # the next connection begins anew
             except AmiError as error:
-                self._complain(f"Asterisk does not tell who is in its conferences: {error}")
+                self._go_by_events(f"Asterisk does not tell who is in its conferences: {error}")
             except Exception as error:
                 log.exception("Asterisk's list of a conference is not understood")
-                self._complain(f"Asterisk's list of a conference is not understood: {type(error).__name__}")
+                self._go_by_events(f"Asterisk's list of a conference is not understood: {type(error).__name__}")
             else:
-                self._complain("")
-            if self.problem:
-                # Without lists the events count alone; they must neither wait for them nor pile up.
-                self._resynchronise(None)
+                self._complain(self._deafness(items))
             await asyncio.sleep(self._retry if self.problem else self._pause)
             self._conferences.begin_resync()
+
+    def _go_by_events(self, reason: str) -> None:
+        """Go on without lists: events must neither wait for them nor pile up."""
+        self._complain(reason)
+        self._resynchronise(None)
+
+    def _deafness(self, items: Sequence[Message]) -> str:
+        """Return what is wrong if the lists have people who came after the first ones, and no event told of anybody."""
+        listed = frozenset(item["Uniqueid"] for item in items)
+        if self._first is None:
+            self._first = listed
+        if self._hears or (listed <= self._first and self.problem != DEAF):
+            return ""
+        return DEAF
 
     def _resynchronise(self, items: Sequence[Message] | None) -> None:
         self._questions.clear()  # they are asked again

@@ -176,6 +176,40 @@ async def test_the_watchdog_finds_what_no_event_told(office: Office) -> None:
     await roster.stop()
 
 
+async def test_a_manager_user_that_gets_no_events_is_complained_of_once(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    roster = Roster(office.ami, office.conferences, office._take, office.compare, pause=0, retry=0)
+    office.members = [item("101")]
+    roster.ami_connected()
+    await office.tells("joined Alice")
+    await office.until(lambda: office.compared == 3)
+    assert roster.problem == ""  # who was in when we came is no reason
+    office.members = [item("101"), item("102", "Bob")]
+    await office.tells("joined Bob")
+    await office.until(lambda: roster.problem)
+    office.members = []
+    seen = office.compared
+    await office.until(lambda: office.compared == seen + 3)
+    assert "add call to the manager user's line read =" in roster.problem
+    assert caplog.text.count("line read =") == 1
+    roster.ami_event(item("103", "Carol"))
+    await office.until(lambda: not roster.problem)
+    await roster.stop()
+
+
+async def test_who_was_told_of_is_no_reason_to_complain(office: Office) -> None:
+    roster = Roster(office.ami, office.conferences, office._take, office.compare, pause=0, retry=0)
+    roster.ami_connected()
+    await office.until(lambda: office.compared == 1)
+    office.members = [item("101")]
+    roster.ami_event(item("101"))
+    seen = office.compared
+    await office.until(lambda: office.compared == seen + 3)
+    assert roster.problem == ""
+    await roster.stop()
+
+
 async def test_an_asterisk_that_does_not_come_back(office: Office) -> None:
     roster = Roster(office.ami, office.conferences, office._take, office.compare, pause=3600, retry=3600, lost_after=0)
     office.members = [item("101")]
