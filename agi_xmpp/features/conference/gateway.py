@@ -260,7 +260,8 @@ class Gateway:
 
     def stanza_came(self, stanza: Element) -> bool:
         """See `StanzaHost.stanza_came`."""
-        return self._reception.stanza_came(stanza) or self.rooms.stanza_came(stanza)
+        ours = self._outgoing.came_back(stanza)
+        return ours or self._reception.stanza_came(stanza) or self.rooms.stanza_came(stanza)
 
     def stream_began(self) -> None:
         """See `StanzaHost.stream_began`."""
@@ -273,6 +274,7 @@ class Gateway:
 
     def stream_ended(self) -> None:
         """See `StanzaHost.stream_ended`."""
+        self._outgoing.stream_ended()
         self._streaming.clear()
         self._was_away = True
 

@@ -1,8 +1,14 @@
-"""Our side of the component's stream: what is said while the XMPP server is away waits for it, for a while."""
+"""Our side of the component's stream: what is said while the XMPP server is away waits for it, for a while.
+
+A component's stream has no receipts. So a message to ourselves goes behind what we send: when the server brings it
+back, it has taken all before it. What it may not have is sent again after a break, so that nothing is lost; of what was
+under way at that moment, clients may get something twice, with the same id.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
 from collections import deque
@@ -10,7 +16,8 @@ from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 from agi_xmpp.errors import NotConnected
-from agi_xmpp.xmpp.model import StanzaPort
+from agi_xmpp.features.conference import stanzas
+from agi_xmpp.xmpp.model import Jid, StanzaPort
 
 log = logging.getLogger("agi_xmpp.conference")
 
@@ -36,6 +43,12 @@ class Outgoing:
         self._waiting: deque[Element] = deque()
         self._since = clock()
         self._spilt = False
+        #: What the server may not have yet, in order; behind the first ``_asked`` of them goes the mark. A server that
+        #: falls far behind loses the connection.
+        self._sent: deque[Element] = deque()
+        self._asked = 0
+        self._mark = ""
+        self._marks = itertools.count(1)
 
     def use(self, port: StanzaPort) -> None:
         """Send by ``port`` from now on."""
@@ -60,6 +73,39 @@ class Outgoing:
             port.send(stanza)
         except ValueError as error:
             log.error("a stanza to %r was dropped: %s", stanza.get("to", ""), error)
+            return
+        self._sent.append(stanza)
+        if not self._asked:
+            self._send_mark(port)
+
+    def _send_mark(self, port: StanzaPort) -> None:
+        """Send a message to ourselves behind all that was sent."""
+        own = Jid("", port.domain)
+        self._asked, self._mark = len(self._sent), f"mark-{next(self._marks)}"
+        with contextlib.suppress(NotConnected):  # we are about to be told
+            port.send(stanzas.message(own, own, "headline", self._mark))
+
+    def came_back(self, stanza: Element) -> bool:
+        """Take the message to ourselves; return False if it is something else."""
+        port = self._port
+        if port is None or stanza.tag != stanzas.MESSAGE or stanza.get("from") != port.domain:
+            return False
+        if stanza.get("id") == self._mark:
+            for _ in range(self._asked):
+                self._sent.popleft()
+            self._asked = 0
+            if self._sent:
+                self._send_mark(port)
+        return True
+
+    def stream_ended(self) -> None:
+        """Keep what the server may not have, to be sent again before what has waited since."""
+        if self._sent and not self._waiting:
+            self._since = self._clock()
+        self._spilt = self._spilt or len(self._sent) + len(self._waiting) > HOLD_LIMIT
+        self._waiting.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self._asked = 0
 
     def stream_began(self) -> None:
         """Send what has waited; or say that it is lost, if that took too long."""

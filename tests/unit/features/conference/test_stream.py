@@ -20,11 +20,15 @@ class Port:
         self.online = True
         self.breaks_at = -1
         self.sent: list[Element] = []
+        self.marks: list[Element] = []
 
     def send(self, stanza: Element) -> None:
-        if not self.online or len(self.sent) == self.breaks_at:
+        if stanza.get("to") == self.domain:
+            self.marks.append(stanza)
+        elif not self.online or len(self.sent) == self.breaks_at:
             raise NotConnected("gone")
-        self.sent.append(stanza)
+        else:
+            self.sent.append(stanza)
 
 
 class House:
@@ -41,6 +45,20 @@ class House:
     def say(self, *names: str) -> None:
         for name in names:
             self.outgoing.send(Element(name))
+
+    def bring_back(self) -> None:
+        """Let the server bring back the marks that it has."""
+        marks, self.port.marks = self.port.marks, []
+        for mark in marks:
+            assert self.outgoing.came_back(mark)
+
+    def break_off(self) -> None:
+        """End the stream, and begin another one."""
+        self.port.online = False
+        self.port.marks.clear()
+        self.outgoing.stream_ended()
+        self.port.online = True
+        self.outgoing.stream_began()
 
     @property
     def arrived(self) -> list[str]:
@@ -139,3 +157,76 @@ def test_a_stanza_that_cannot_be_sent_keeps_no_other_from_it(house, caplog, monk
     house.outgoing.stream_began()
     assert house.arrived == ["a", "b", "c", "d"]
     assert caplog.text.count("U+0001") == 2
+
+
+def test_what_the_server_may_not_have_is_sent_again_and_in_order(house):
+    house.say("a")
+    house.bring_back()
+    house.say("b", "c")
+    house.break_off()
+    assert house.arrived == ["a", "b", "c", "b", "c"]
+    assert house.lost == 0
+
+
+def test_what_the_server_has_is_not_sent_again(house):
+    house.say("a", "b", "c")
+    house.bring_back()  # of the first
+    house.bring_back()  # of the others
+    house.break_off()
+    assert house.arrived == ["a", "b", "c"]
+    assert house.port.marks == []
+
+
+def test_a_mark_stands_for_what_was_sent_before_it(house):
+    house.say("a", "b")
+    house.bring_back()
+    house.break_off()
+    assert house.arrived == ["a", "b", "b"]
+
+
+def test_what_was_sent_goes_before_what_waits(house):
+    house.say("a")
+    house.port.online = False
+    house.say("b")
+    house.break_off()
+    assert house.arrived == ["a", "a", "b"]
+
+
+def test_a_mark_of_an_earlier_stream_means_nothing(house):
+    house.say("a")
+    (old,) = house.port.marks
+    house.break_off()
+    assert house.outgoing.came_back(old)
+    house.break_off()
+    assert house.arrived == ["a", "a", "a"]
+
+
+def test_one_mark_is_on_its_way_at_once(house):
+    house.say(*"abcdef")
+    assert len(house.port.marks) == 1
+
+
+def test_other_stanzas_are_no_marks(house):
+    house.say("a")
+    (mark,) = house.port.marks
+    foreign = Element(mark.tag, {**mark.attrib, "from": "romeo@example.org"})
+    assert not house.outgoing.came_back(foreign)
+    assert not house.outgoing.came_back(Element("{jabber:client}iq", mark.attrib))
+    assert not Outgoing(lambda: None).came_back(mark)
+
+
+@pytest.mark.parametrize(("count", "lost"), [(HOLD_LIMIT - 1, 0), (HOLD_LIMIT, 0), (HOLD_LIMIT + 1, 1)])
+def test_too_much_that_the_server_may_not_have_lets_everybody_come_in_anew(house, count, lost):
+    house.say(*["a"] * count)
+    house.break_off()
+    assert house.lost == lost
+    assert len(house.arrived) == (count if lost else 2 * count)
+
+
+def test_a_server_that_takes_much_at_once_and_says_so_has_it(house):
+    house.say(*["a"] * (2 * HOLD_LIMIT))
+    house.bring_back()
+    house.bring_back()
+    house.break_off()
+    assert len(house.arrived) == 2 * HOLD_LIMIT
+    assert house.lost == 0
