@@ -102,7 +102,7 @@ async def check_asterisk(
     for sentence in missing:
         say(f"ami: FAILED: [{settings.username}] lacks a right: {sentence}")
     if missing:
-        say('ami: when that is done: asterisk -rx "manager reload"')
+        say('ami: when that is done: asterisk -rx "manager reload", and restart agi-xmpp if it runs')
         return False
     say(f"ami: logged in to {settings.host}:{settings.port} as {settings.username}; it has the rights that we need")
     try:

@@ -69,7 +69,11 @@ def refused(action: str, message: str, user: str) -> AmiRefused:
     if message == "Permission denied":
         needed = WRITE_CLASSES.get(action)
         grant = f"add {needed} to its line write =" if needed else "its line write = does not grant that"
-        return AmiForbidden(f"the manager user {user} may not do {action}: in [{user}] of manager.conf, {grant}")
+        # Asterisk gives a connection the rights that its user had at the login, and no others later.
+        return AmiForbidden(
+            f"the manager user {user} may not do {action}: in [{user}] of manager.conf, {grant}; after that,"
+            ' asterisk -rx "manager reload", and restart agi-xmpp'
+        )
     if message.startswith("Invalid/unknown command"):
         module = _MODULES.get(action)
         advice = f"; it needs {module}" if module else ""

@@ -26,8 +26,8 @@ LOST_AFTER = 20.0
 
 #: Asterisk answers, but its events do not come.
 DEAF = (
-    "Asterisk does not tell who comes into its conferences: add call to the manager user's line read = in manager.conf;"
-    " until then, phones are seen late"
+    "Asterisk does not tell who comes into its conferences, and phones are seen late: add call to the manager user's"
+    ' line read = in manager.conf; after that, asterisk -rx "manager reload", and restart agi-xmpp'
 )
 
 

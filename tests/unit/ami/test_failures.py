@@ -84,7 +84,9 @@ def test_what_is_explained_already_stays() -> None:
 def test_a_missing_privilege_is_named(action: str, grant: str) -> None:
     found = failures.refused(action, "Permission denied", "phone")
     assert isinstance(found, AmiForbidden)
-    assert str(found) == f"the manager user phone may not do {action}: in [phone] of manager.conf, {grant}"
+    what, _, advice = str(found).partition("; ")
+    assert what == f"the manager user phone may not do {action}: in [phone] of manager.conf, {grant}"
+    assert advice == 'after that, asterisk -rx "manager reload", and restart agi-xmpp'  # it keeps the rights of its login
 
 
 @pytest.mark.parametrize(
