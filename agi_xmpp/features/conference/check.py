@@ -74,8 +74,9 @@ async def _copies(
         if error.errno != errno.EADDRINUSE:
             return [f"cannot listen at {settings.hep} (conference.sip.hep): {error.strerror or error}"]
         say(
-            f"conferences: {settings.hep} (conference.sip.hep) is in use, most likely by the running service: agi-xmpp"
-            " status says how many copies of SIP packets have come"
+            f"conferences: {settings.hep} (conference.sip.hep) is in use. If agi-xmpp runs, that is right, and agi-xmpp"
+            " status says how many copies of SIP packets have come; else another program has it, and agi-xmpp will not"
+            " start"
         )
         return []
     try:

@@ -176,7 +176,8 @@ class Gateway:
             self._bridges.apply(self.rooms.elsewhere)
             self._phones_port = self.phones.serve_stanzas(PhonesHost(self._bridges, self._reception.direct))
             self._background.spawn(self._look_after_bridges())
-        log.info("conferences: %d rooms at %s", len(self.rooms.own_rooms), self._port.domain)
+        elsewhere = len(self._bridges.rooms)
+        log.info("conferences: rooms at %s: %d; elsewhere: %d", self._port.domain, len(self.rooms.own_rooms), elsewhere)
         if self._ami.info().state is AmiState.ONLINE:
             self.ami_connected()
         else:

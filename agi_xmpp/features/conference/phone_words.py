@@ -27,8 +27,9 @@ MAX_LISTED = 30
 #: Words of one phone within `PERIOD` seconds; each is answered by an action of the manager connection.
 MAX_WORDS, PERIOD = 20, 60.0
 
-_WORD = re.compile(r"/(invite|who)(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
+_WORD = re.compile(r"/(invite|who|help)(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
 
+_HELP = "Say “/who” to hear who is in, “/invite 103” or “/invite juliet@example.org come over” to bring somebody in."
 _USAGE = "Say for example “/invite 103” or “/invite juliet@example.org come over”."
 
 
@@ -79,6 +80,9 @@ class PhoneWords:
 
         if word == "who":
             say(_who(room))
+            return
+        if word == "help":
+            say(_HELP)
             return
         whom, _, reason = rest.strip().partition(" ")
         if not whom:

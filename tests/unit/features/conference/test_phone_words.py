@@ -78,6 +78,13 @@ def test_somebody_in_chat_is_invited(stage, text, whom, reason):
     assert stage.whispered == ["Invited Somebody."]
 
 
+def test_a_phone_asks_what_it_can_ask(stage):
+    assert stage.hear("/help")
+    assert stage.whispered == [
+        "Say “/who” to hear who is in, “/invite 103” or “/invite juliet@example.org come over” to bring somebody in."
+    ]
+
+
 @pytest.mark.parametrize("whom", ["103", "carol", "103@phone.example.org", "carol@PHONE.example.org"])
 def test_a_phone_is_invited(stage, whom):
     assert stage.hear(f"/invite {whom} come over")
