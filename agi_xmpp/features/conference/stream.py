@@ -26,6 +26,9 @@ log = logging.getLogger("agi_xmpp.conference")
 HOLD_TIME = 120.0
 #: Stanzas that wait at the most.
 HOLD_LIMIT = 10_000
+#: Seconds for the server to bring back a message to ourselves. Not every server does: ejabberd 26.07 with mod_privilege
+#: drops what a component sends to itself. Then it is not known what it has, and nothing is sent again.
+MARK_TIME = 30.0
 
 
 class Outgoing:
@@ -48,7 +51,9 @@ class Outgoing:
         self._sent: deque[Element] = deque()
         self._asked = 0
         self._mark = ""
+        self._mark_since = 0.0
         self._marks = itertools.count(1)
+        self._marking = True
 
     def use(self, port: StanzaPort) -> None:
         """Send by ``port`` from now on."""
@@ -74,14 +79,20 @@ class Outgoing:
         except ValueError as error:
             log.error("a stanza to %r was dropped: %s", stanza.get("to", ""), error)
             return
+        if not self._marking:
+            return
         self._sent.append(stanza)
         if not self._asked:
             self._send_mark(port)
+        elif self._clock() - self._mark_since > MARK_TIME:
+            log.warning("the XMPP server does not bring our own messages back: when it breaks off, texts may be lost")
+            self._marking = False
+            self._forget_sent()
 
     def _send_mark(self, port: StanzaPort) -> None:
         """Send a message to ourselves behind all that was sent."""
         own = Jid("", port.domain)
-        self._asked, self._mark = len(self._sent), f"mark-{next(self._marks)}"
+        self._asked, self._mark, self._mark_since = len(self._sent), f"mark-{next(self._marks)}", self._clock()
         with contextlib.suppress(NotConnected):  # we are about to be told
             port.send(stanzas.message(own, own, "headline", self._mark))
 
@@ -90,7 +101,7 @@ class Outgoing:
         port = self._port
         if port is None or stanza.tag != stanzas.MESSAGE or stanza.get("from") != port.domain:
             return False
-        if stanza.get("id") == self._mark:
+        if stanza.get("id") == self._mark and self._asked:
             for _ in range(self._asked):
                 self._sent.popleft()
             self._asked = 0
@@ -104,6 +115,9 @@ class Outgoing:
             self._since = self._clock()
         self._spilt = self._spilt or len(self._sent) + len(self._waiting) > HOLD_LIMIT
         self._waiting.extendleft(reversed(self._sent))
+        self._forget_sent()
+
+    def _forget_sent(self) -> None:
         self._sent.clear()
         self._asked = 0
 

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from agi_xmpp.errors import NotConnected
-from agi_xmpp.features.conference.stream import HOLD_LIMIT, HOLD_TIME, Outgoing
+from agi_xmpp.features.conference.stream import HOLD_LIMIT, HOLD_TIME, MARK_TIME, Outgoing
 from tests.unit.clock import Clock
 
 
@@ -230,3 +230,25 @@ def test_a_server_that_takes_much_at_once_and_says_so_has_it(house):
     house.break_off()
     assert len(house.arrived) == 2 * HOLD_LIMIT
     assert house.lost == 0
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(MARK_TIME, ["a", "b"]), (MARK_TIME + 1, [])])
+def test_where_no_mark_comes_back_nothing_is_kept_and_nothing_sent_twice(house, seconds, again, caplog):
+    house.say("a")
+    house.clock.now += seconds
+    house.say("b")
+    house.port.sent.clear()
+    house.break_off()
+    house.outgoing.stream_began()
+    assert house.arrived == again
+    assert caplog.text.count("does not bring our own messages back") == (0 if again else 1)
+
+
+def test_a_mark_that_comes_too_late_means_nothing(house):
+    house.say("a")
+    house.clock.now += MARK_TIME + 1
+    house.say("b")
+    house.bring_back()
+    house.say("c")
+    assert house.arrived == ["a", "b", "c"]
+    assert house.port.marks == []
