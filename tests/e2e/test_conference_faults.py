@@ -16,6 +16,7 @@ from tests.testbed.conference import ConferenceExchange
 from tests.testbed.hall import Hall, open_hall
 from tests.testbed.muc import Attendee, Refused
 from tests.testbed.profanity import Profanity
+from tests.testbed.program import PROBE_INTERVAL
 from tests.testbed.proxy import Proxy
 from tests.testbed.rootfs import Rootfs
 from tests.testbed.softphone import SoftCall, Softphone
@@ -27,6 +28,7 @@ BURST = 300
 PATIENCE = 60.0
 #: What the room says where the phones cannot be reached.
 UNREACHED = "The phones in this conference cannot read what is written here at the moment."
+REACHED = "The phones in this conference can read again what is written here."
 ROOMS = {"balcony": {"number": "6000", "title": "Balcony"}}
 ON_PROSODY = pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
 SERVERS = pytest.mark.parametrize("make", [Prosody, Ejabberd])
@@ -49,6 +51,7 @@ class Gathering:
         self.attendees: list[Attendee] = []
         self.phones: list[Softphone] = []
         self.calls: list[SoftCall] = []
+        self._said = ""
 
     @classmethod
     async def of(cls, hall: Hall, number: str = "6000") -> Gathering:
@@ -84,8 +87,12 @@ class Gathering:
         """Wait until everybody means the same people: these four."""
         await self.hall.agrees(self.number, self.attendees, ["101", "102"])
 
-    async def hear_each_other(self) -> None:
-        """Say something on each side, and see that everybody hears it once."""
+    async def hear_each_other(self, *, perhaps_again: bool = False) -> None:
+        """Say something on each side, and see that everybody hears it once.
+
+        Args:
+            perhaps_again: the last text before a break may come once more.
+        """
         up, down = f"up {secrets.token_hex(4)}", f"down {secrets.token_hex(4)}"
         romeo, juliet = self.attendees
         bob = self.phones[1]
@@ -96,12 +103,15 @@ class Gathering:
         await bob.hears(up, display="Alice A")
         for attendee in self.attendees:
             await attendee.hears(up, nick="Alice A")
-        end = f"end {secrets.token_hex(4)}"
-        juliet.say(end)
+        before, self._said = self._said, f"end {secrets.token_hex(4)}"
+        juliet.say(self._said)
         for attendee in self.attendees:
-            await attendee.hears_nothing_until(end)
+            heard = await attendee.hears()
+            while perhaps_again and heard.body == before:
+                heard = await attendee.hears()
+            assert heard.body == self._said
         for phone in self.phones:
-            await phone.hears_nothing_until(end)
+            await phone.hears_nothing_until(self._said)
 
 
 class TestBursts:
@@ -203,7 +213,7 @@ class TestXmppServer:
                 for each in heard:
                     if not each.delayed:
                         await attendee.hears("nobody there?")
-            await one.hear_each_other()
+            await one.hear_each_other(perhaps_again=how == "kill")
 
     async def test_a_client_that_people_use_comes_back_by_itself(
         self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path
@@ -284,9 +294,16 @@ class TestXmppServer:
             await one.is_whole()
 
 
+async def _written(directory: Path, text: str) -> None:
+    """Wait until a text is on the disk: the state is written beside, and what is killed before loses it."""
+    async with asyncio.timeout(PATIENCE):
+        while not any(text.encode() in file.read_bytes() for file in directory.glob("state.sqlite*")):
+            await asyncio.sleep(PROBE_INTERVAL)
+
+
 class TestAgiXmpp:
     @pytest.mark.parametrize("how", ["stop", "kill"])
-    async def test_it_is_restarted(self, hall: Hall, how: Literal["stop", "kill"]) -> None:
+    async def test_it_is_restarted(self, hall: Hall, tmp_path: Path, how: Literal["stop", "kill"]) -> None:
         one = await Gathering.of(hall)
         romeo, juliet = one.attendees
         romeo.set_subject("love")
@@ -301,6 +318,7 @@ class TestAgiXmpp:
             for attendee in one.attendees:
                 assert {110, 332} <= (await attendee.sees_gone(attendee.nick)).codes
         else:
+            await _written(tmp_path, hall["tybalt"].jid)
             await hall.service.kill()
         await hall.service.start()
         await hall.service.online()
@@ -345,6 +363,9 @@ class TestAsterisk:
             await hall.agrees(one.number, one.attendees, [])
             await one.dial()
             await one.is_whole()
+            if how == "kill":
+                for attendee in one.attendees:
+                    await attendee.hears(REACHED, nick="")
             await one.hear_each_other()
 
     @ON_PROSODY
