@@ -70,6 +70,8 @@ class PhoneTexts:
         self._again: Utterance | None = None
         #: Why there is no leg; "" if there is one, or it is being made.
         self.problem = ""
+        #: The room knows that the phones cannot read it; also while there are none for a moment.
+        self._told = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -184,9 +186,11 @@ class PhoneTexts:
             # The conference is full, locked, or wants a PIN. To call again and again keeps texts waiting for ever.
             self._fail("Asterisk ended our call before it was in the conference")
             return
-        if self.problem:
+        self.problem = ""
+        if self._told:
+            self._told = False
             log.info("conference %s: texts reach the phones again", self.room.number)
-            self.problem = ""
+            self.room.announce("The phones in this conference can read again what is written here.")
         self._pace.online()
         while self._wanted and not self._over:
             if not self._waiting:
@@ -226,7 +230,8 @@ class PhoneTexts:
 
     def _fail(self, reason: str) -> None:
         """Go on without the phones until they can be reached again; say so once."""
-        if self._wanted and not self.problem:
+        if self._wanted and not self._told:
+            self._told = True
             log.error("conference %s: texts do not reach the phones: %s; trying again", self.room.number, reason)
             self.room.announce("The phones in this conference cannot read what is written here at the moment.")
         self.problem = reason

@@ -218,7 +218,10 @@ async def test_if_asterisk_cannot_be_reached_the_room_goes_on_and_is_told_once(h
     house.texts.entered()
     house.say("c")
     assert await house.room.next(1) == ["spoken c"]
-    assert house.room.announced == ["The phones in this conference cannot read what is written here at the moment."]
+    assert house.room.announced == [
+        "The phones in this conference cannot read what is written here at the moment.",
+        "The phones in this conference can read again what is written here.",
+    ]
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
     assert "nobody listens at 127.0.0.1:5060" in caplog.text
     assert house.agent.calls == 4
@@ -334,3 +337,18 @@ async def test_stop_hangs_up(house):
     with contextlib.suppress(asyncio.CancelledError):
         await house.texts.stop()
     assert leg.hung_up.is_set()
+
+
+async def test_the_room_is_told_that_phones_read_again_also_where_they_were_gone_meanwhile(house):
+    house.agent.refusals = [SipNotReached("nobody listens")]
+    house.texts.want(True)
+    house.say("a")
+    assert await house.room.next(1) == ["spoken a"]
+    house.texts.want(False)
+    await house.in_conference()
+    house.say("b")
+    assert await house.room.next(1) == ["spoken b"]
+    assert [text.partition("conference ")[2] for text in house.room.announced] == [
+        "cannot read what is written here at the moment.",
+        "can read again what is written here.",
+    ]
