@@ -213,7 +213,7 @@ class TestXmppServer:
                 for each in heard:
                     if not each.delayed:
                         await attendee.hears("nobody there?")
-            await one.hear_each_other(perhaps_again=how == "kill")
+            await one.hear_each_other(perhaps_again=True)
 
     async def test_a_client_that_people_use_comes_back_by_itself(
         self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path
