@@ -20,7 +20,7 @@ from agi_xmpp.errors import (
     dialplan_status,
 )
 from agi_xmpp.features.call_ends import CallEnds
-from agi_xmpp.features.conference.convener import Convener
+from agi_xmpp.features.conference.invitations.convener import Convener
 from agi_xmpp.features.contacts.whois import WhoIs
 from agi_xmpp.features.verb import Accounts, Call, Verb, fold
 from agi_xmpp.features.voicemail.delivery import Voicemail

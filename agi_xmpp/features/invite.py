@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agi_xmpp.errors import Refused, UsageError
-from agi_xmpp.features.conference.answers import Answer, How
-from agi_xmpp.features.conference.convener import Convener
+from agi_xmpp.features.conference.invitations.answers import Answer, How
+from agi_xmpp.features.conference.invitations.convener import Convener
 from agi_xmpp.features.verb import Call, Verb
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Extras, Jid, RoomInvitation

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from agi_xmpp.agi.channel import Channel
 from agi_xmpp.errors import BadText, UnknownAccount, UsageError
 from agi_xmpp.features.call_ends import CallEnds
-from agi_xmpp.features.conference.convener import Convener
+from agi_xmpp.features.conference.invitations.convener import Convener
 from agi_xmpp.features.contacts.whois import WhoIs
 from agi_xmpp.features.voicemail.delivery import Voicemail
 from agi_xmpp.quoting import MAX_SECONDS

@@ -16,8 +16,8 @@ from slixmpp.exceptions import IqError
 
 from agi_xmpp.background import Background
 from agi_xmpp.features.conference import stanzas
-from agi_xmpp.features.conference.archive import Archive
-from agi_xmpp.features.conference.mam import Mam
+from agi_xmpp.features.conference.archive.archive import Archive
+from agi_xmpp.features.conference.archive.mam import Mam
 from agi_xmpp.features.conference.model import Archived
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid, StanzaPort

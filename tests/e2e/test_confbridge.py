@@ -16,7 +16,7 @@ from agi_xmpp.ami.listeners import Listeners
 from agi_xmpp.ami.model import Message
 from agi_xmpp.config import AmiSettings
 from agi_xmpp.errors import AmiRefused, AmiUnknown
-from agi_xmpp.features.conference.roster import Roster
+from agi_xmpp.features.conference.phones.roster import Roster
 from tests.testbed.conference import ConferenceExchange, Softphones
 from tests.testbed.conference_scenes import INVITED, SCENARIOS
 from tests.testbed.conference_scenes import Conferences as ConferencesExchange

@@ -13,8 +13,8 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from agi_xmpp.ami.conferences import Participant
-from agi_xmpp.features.conference.bridges import Bridges
-from agi_xmpp.features.conference.puppets import Bridge, BridgedRoom
+from agi_xmpp.features.conference.elsewhere.bridges import Bridges
+from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid

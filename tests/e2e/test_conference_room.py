@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from agi_xmpp.features.conference.model import Role
-from agi_xmpp.features.conference.room import Room
-from agi_xmpp.features.conference.service import MucService
+from agi_xmpp.features.conference.room.room import Room
+from agi_xmpp.features.conference.rooms.service import MucService
 from tests.e2e.test_muc_service import Scene, scene
 from tests.testbed.muc import Attendee, Refused
 from tests.testbed.profanity import Profanity

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from agi_xmpp.config import ConferenceRoomSettings, ConferenceSettings
-from agi_xmpp.features.conference.service import MucService
+from agi_xmpp.features.conference.rooms.service import MucService
 from agi_xmpp.xmpp.jid import parse
 from tests.e2e.sessions import component, online, settings
 from tests.testbed.client import Buddy

@@ -24,23 +24,23 @@ from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, SipSettings
 from agi_xmpp.errors import AmiError, AmiRefused, AmiUnknown, BadJid, NotConnected
-from agi_xmpp.features.conference import nicks
-from agi_xmpp.features.conference.archive import Archive
-from agi_xmpp.features.conference.bridges import Bridges
-from agi_xmpp.features.conference.configured import Configured
-from agi_xmpp.features.conference.convener import Convener
-from agi_xmpp.features.conference.mam import Mam
+from agi_xmpp.features.conference.archive.archive import Archive
+from agi_xmpp.features.conference.archive.mam import Mam
+from agi_xmpp.features.conference.elsewhere.bridges import Bridges
+from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
+from agi_xmpp.features.conference.invitations.convener import Convener
+from agi_xmpp.features.conference.invitations.reception import Reception
 from agi_xmpp.features.conference.model import Archived, ConferenceRoom, Invitation, Utterance
+from agi_xmpp.features.conference.phones.roster import Roster
+from agi_xmpp.features.conference.phones.texts import PhoneTexts
+from agi_xmpp.features.conference.phones.true_senders import TrueSenders
+from agi_xmpp.features.conference.phones.whispers import Whispers
 from agi_xmpp.features.conference.phones_host import PhonesHost
-from agi_xmpp.features.conference.puppets import Bridge, BridgedRoom
-from agi_xmpp.features.conference.reception import Reception
-from agi_xmpp.features.conference.room import Room
-from agi_xmpp.features.conference.roster import Roster
-from agi_xmpp.features.conference.service import MucService
+from agi_xmpp.features.conference.room import nicks
+from agi_xmpp.features.conference.room.room import Room
+from agi_xmpp.features.conference.rooms.configured import Configured
+from agi_xmpp.features.conference.rooms.service import MucService
 from agi_xmpp.features.conference.stream import Outgoing
-from agi_xmpp.features.conference.texts import PhoneTexts
-from agi_xmpp.features.conference.true_senders import TrueSenders
-from agi_xmpp.features.conference.whispers import Whispers
 from agi_xmpp.features.phone.people import People, escape
 from agi_xmpp.pace import Pace
 from agi_xmpp.sip.agent import SipAgent

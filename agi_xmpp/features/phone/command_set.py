@@ -63,7 +63,7 @@ class Acting(Protocol):
 
 
 class Convening(Protocol):
-    """Opens conferences; `agi_xmpp.features.conference.convener.Convener` implements it."""
+    """Opens conferences; `agi_xmpp.features.conference.invitations.convener.Convener` implements it."""
 
     def convene(self, asker: Jid, wanted: str, say: Callable[[str], None]) -> str:
         """See `Convener.convene`."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agi_xmpp.errors import NotConnected, Refused, UsageError
-from agi_xmpp.features.conference.answers import Answer, How
+from agi_xmpp.features.conference.invitations.answers import Answer, How
 from agi_xmpp.features.invite import MAX_WAIT
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Extras, Jid, RoomInvitation

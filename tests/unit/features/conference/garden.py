@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.features.conference import stanzas
-from agi_xmpp.features.conference.puppets import Bridge, BridgedRoom
+from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
 from agi_xmpp.features.conference.stanzas import Item
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp.jid import parse

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.model import Affiliation, RoomConfig
-from agi_xmpp.features.conference.room import Room
+from agi_xmpp.features.conference.room.room import Room
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
 from tests.unit.features.conference.fakes import FakeOutside, stanza

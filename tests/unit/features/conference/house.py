@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.config import ConferenceSettings
 from agi_xmpp.features.conference import stanzas
-from agi_xmpp.features.conference.room import Room
-from agi_xmpp.features.conference.service import MucService
+from agi_xmpp.features.conference.room.room import Room
+from agi_xmpp.features.conference.rooms.service import MucService
 from agi_xmpp.xmpp.jid import parse
 from tests.unit.features.conference.fakes import FakeOutside, stanza
 from tests.unit.features.conference.hall import JOIN, condition, phone_jid

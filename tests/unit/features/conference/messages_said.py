@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from xml.etree.ElementTree import Element, canonicalize, tostring
 
 from agi_xmpp.features.conference import stanzas
-from agi_xmpp.features.conference.messages import Add
+from agi_xmpp.features.conference.archive.messages import Add
 from agi_xmpp.features.conference.model import Archived
 from agi_xmpp.xmpp.element import serialise
 from agi_xmpp.xmpp.model import Jid

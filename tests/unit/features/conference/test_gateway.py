@@ -15,8 +15,8 @@ from agi_xmpp.ami.model import AmiInfo, AmiState, Message
 from agi_xmpp.config import ConferenceSettings, PhoneSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, ConfigError
 from agi_xmpp.features.conference import gateway, stanzas
+from agi_xmpp.features.conference.archive.messages import Query
 from agi_xmpp.features.conference.gateway import Gateway
-from agi_xmpp.features.conference.messages import Query
 from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
 from agi_xmpp.xmpp.jid import parse

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agi_xmpp.features.conference.model import Affiliation, Outside, Role
-from agi_xmpp.features.conference.room import Room
+from agi_xmpp.features.conference.room.room import Room
 from tests.unit.features.conference.fakes import FakeOutside
 from tests.unit.features.conference.hall import Hall
 

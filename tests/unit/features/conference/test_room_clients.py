@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.model import Affiliation, Role
-from agi_xmpp.features.conference.nicks import folded
+from agi_xmpp.features.conference.room.nicks import folded
 from tests.unit.features.conference.fakes import phone
 from tests.unit.features.conference.hall import Client, Hall, codes, item, jid
 

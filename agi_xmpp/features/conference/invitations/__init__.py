@@ -1,0 +1,1 @@
+"""Who invites whom, from chat, from a phone and from the dialplan; `reception` is the whole."""

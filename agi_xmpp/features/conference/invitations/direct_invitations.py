@@ -1,0 +1,76 @@
+"""Direct invitations (XEP-0249): somebody in a room of ours writes to a phone's address that it may come.
+
+That is how Gajim invites into rooms for everybody; other clients ask the room (XEP-0045 section 7.8.2). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree.ElementTree import Element
+
+from agi_xmpp.errors import BadJid, Refused
+from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
+from agi_xmpp.features.conference.invitations.answers import Tell
+from agi_xmpp.features.conference.model import Invitation
+from agi_xmpp.features.conference.room.room import Room
+from agi_xmpp.xmpp.jid import parse
+from agi_xmpp.xmpp.model import Jid
+
+
+class DirectInvitations:
+    """Those to the phones' addresses. Implements `StanzaHost` for the component that has them.
+
+    Args:
+        send: sends a stanza from a phone's address.
+        room_at: returns the room at an address, None if there is none of ours.
+        invite: carries an invitation out.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Element], None],
+        room_at: Callable[[Jid], Room | None],
+        invite: Callable[[Room, Invitation, Tell], None],
+    ) -> None:
+        self._send = send
+        self._room_at = room_at
+        self._invite = invite
+
+    def stanza_came(self, stanza: Element) -> bool:
+        """See `StanzaHost.stanza_came`. What is no invitation is left to others."""
+        if stanza.tag != stanzas.MESSAGE or stanza.get("type") in ("error", "groupchat"):
+            return False
+        try:
+            found = invitation_stanzas.read_direct(stanza)
+            if found is None:
+                return False
+            self._take(stanza, *found)
+        except BadJid as problem:
+            if stanza.get("from"):
+                self._send(stanzas.error(stanza, "jid-malformed", f"Nobody was invited: {problem}."))
+        except Refused as problem:
+            self._send(stanzas.error(stanza, problem.condition, str(problem)))
+        return True
+
+    def stream_began(self) -> None:
+        """See `StanzaHost.stream_began`."""
+
+    def stream_ended(self) -> None:
+        """See `StanzaHost.stream_ended`."""
+
+    def _take(self, stanza: Element, address: Jid, reason: str) -> None:
+        """Invite whom the message is written to.
+
+        Raises:
+            BadJid: an address of the stanza is none.
+            Refused: its sender may not invite.
+        """
+        sender, invitee = parse(stanza.get("from", "")), parse(stanza.get("to", "")).bare
+        if not invitee.local:
+            raise Refused("Nobody has this address.", "item-not-found")
+        room = self._room_at(address)
+        if room is None or room.occupant_of(sender) is None:
+            # The same for both: nobody finds out by asking which rooms there are.
+            raise Refused(f"You are not in {address}.", "not-acceptable")
+        self._invite(room, room.invitation(sender, invitee, reason), answers.by_error(self._send, stanza))

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from agi_xmpp.errors import Refused
+from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
+from agi_xmpp.features.conference.invitations.answers import Answer, How
+from tests.unit.features.conference.fakes import stanza
+from tests.unit.features.conference.hall import ADDRESS, condition, jid
+
+ROMEO, CAROL = jid("romeo@example.org/orchard"), jid("carol@phone.example.org")
+SENT, JOINED = Answer(How.SENT, "Carol C"), Answer(How.JOINED, "Carol C")
+DECLINED = Answer(How.DECLINED, "Carol C", "User busy (SIP 486)")
+FAILED = Answer.failed("Carol C", Refused("You may not call 0190.", "forbidden"))
+
+
+def asked(to: str):
+    return stanza(f"<message from='{ROMEO}' to='{to}' id='m1'/>")
+
+
+def test_by_the_room_refusals_and_errors_are_told_and_nothing_else():
+    sent = []
+    tell = answers.by_room(sent.append, ADDRESS, ROMEO, CAROL, asked(str(ADDRESS)))
+    tell(SENT)
+    tell(JOINED)
+    assert sent == []
+    tell(DECLINED)
+    tell(FAILED)
+    declined, failed = sent
+    assert (declined.get("from"), declined.get("to"), declined.get("id")) == (str(ADDRESS), str(ROMEO), "m1")
+    assert invitation_stanzas.read_decline(declined) == "User busy (SIP 486)"
+    assert (failed.get("from"), failed.get("to"), failed.get("id")) == (str(ADDRESS), str(ROMEO), "m1")
+    assert condition(failed) == ("auth", "forbidden")
+
+
+def test_who_invites_directly_gets_errors():
+    sent = []
+    tell = answers.by_error(sent.append, asked(str(CAROL)))
+    tell(SENT)
+    tell(JOINED)
+    assert sent == []
+    tell(DECLINED)
+    tell(FAILED)
+    assert [condition(one) for one in sent] == [("wait", "recipient-unavailable"), ("auth", "forbidden")]
+    assert {(one.get("from"), one.get("to"), one.get("id")) for one in sent} == {(str(CAROL), str(ROMEO), "m1")}
+    texts = [one.findtext(f".//{{{stanzas.STANZA_ERRORS}}}text") for one in sent]
+    assert texts == ["User busy (SIP 486)", "You may not call 0190."]
+
+
+def test_in_words_who_comes_is_told_only_if_they_were_in():
+    said: list[str] = []
+    tell = answers.in_words(said.append)
+    tell(SENT)
+    tell(JOINED)
+    assert said == ["Invited Carol C."]
+    tell = answers.in_words(said.append)
+    tell(JOINED)
+    assert said[1:] == ["Carol C is in already."]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (SENT, "Invited Carol C."),
+        (DECLINED, "Carol C does not come: User busy (SIP 486)."),
+        (Answer(How.DECLINED, "Carol C"), "Carol C does not come."),
+        (FAILED, "Carol C was not invited: You may not call 0190."),
+        (Answer(How.SENT, "Ca\nrol\u202e"), "Invited Ca rol."),
+    ],
+)
+def test_sentences(answer, text):
+    assert answers.sentence(answer) == text
+
+
+def test_nobody_can_be_told():
+    answers.nobody(DECLINED)
