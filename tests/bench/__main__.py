@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tests.bench import agi, ami, xmpp
+from tests.bench import agi, ami, rooms, xmpp
 
-PARTS: dict[str, Callable[[], None]] = {"agi": agi.main, "ami": ami.main, "xmpp": xmpp.main}
+PARTS: dict[str, Callable[[], None]] = {"agi": agi.main, "ami": ami.main, "rooms": rooms.main, "xmpp": xmpp.main}
 
 
 def main() -> None:
