@@ -57,10 +57,10 @@ class Bridge:
         self.conferences = Conferences("PJSIP/agi-xmpp")
         self.inviter = Inviter(self.ami)
         self.told: list[str] = []
-        self._roster = Roster(self.ami, self.conferences, self._take)
+        self._changed = asyncio.Event()
+        self._roster = Roster(self.ami, self.conferences, self._take, self._changed.set)
         listeners.add(self._roster)
         listeners.add(self)
-        self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self.ami.start()
