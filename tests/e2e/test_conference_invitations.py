@@ -6,7 +6,7 @@ import asyncio
 import base64
 import secrets
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from tests.testbed.client import Buddy, Heard
 from tests.testbed.conference import NAMES, PHONE_CONTEXT, ConferenceExchange
 from tests.testbed.hall import ACCOUNT, PHONES_ACCOUNT, Hall, open_hall
 from tests.testbed.muc import Attendee
-from tests.testbed.softphone import Softphone
+from tests.testbed.softphone import Softphone, Text
 from tests.testbed.xmpp import XmppServer
 
 _USER = "{http://jabber.org/protocol/muc#user}"
@@ -57,6 +57,11 @@ def declined(by: str):
         return found is not None and found.get("from") == by
 
     return wanted
+
+
+def told_alone(words: str) -> Callable[[Text], bool]:
+    """Return what recognises a text to one phone alone that says so."""
+    return lambda text: text.body.startswith("[private]") and words in text.body
 
 
 def reason_of(heard: Heard) -> str:
@@ -231,7 +236,7 @@ class TestFromPhones:
             ("carol", "Cannot be reached: not registered"),
         ):
             await call.send(f"/invite {asked}")
-            await bob.hears(lambda text, why=why: text.body.startswith("[private]") and why in text.body)
+            await bob.hears(told_alone(why))
 
 
 @pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)

@@ -209,7 +209,9 @@ async def _checked(hall: Hall, hep: str) -> list[str]:
     exchange = hall.exchange
     keys = {"account": "conference", "context": CONFERENCE_CONTEXT, "sip": _sip(exchange, hep)}
     conference = ConferenceSettings.model_validate(keys)
-    ami = AmiSettings(port=exchange.ami_port, username=exchange.manager_user, password=exchange.manager_secret)
+    ami = AmiSettings.model_validate(
+        {"port": exchange.ami_port, "username": exchange.manager_user, "password": exchange.manager_secret}
+    )
     lines: list[str] = []
     await check_asterisk(ami, None, conference, lines.append)
     return [line for line in lines if hep in line]

@@ -61,7 +61,7 @@ class House:
         self.entry: Entry | None = None
         self.acting = FakeActing()
         self.notes = Notes(session, self.people, self._lookup, {})
-        self.availability = Availability(self.people, phones, FakeAmi(), lambda _owner: False, {}, {})  # type: ignore[arg-type]
+        self.availability = Availability(self.people, phones, FakeAmi(), lambda _owner: False, {}, {})
         self.watches = Watches(session, lambda who: not self.calls_of(str(who.jid)), time.monotonic)
         board = Switchboard(
             people=self.people,

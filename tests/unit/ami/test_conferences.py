@@ -20,8 +20,10 @@ _T = TypeVar("_T")
 
 TRACES = {path.stem: read(path)[path.stem] for path in sorted((Path(__file__).parent / "traces/conferences").glob("*"))}
 #: Events of a recording that are items of lists, or their ends.
-LISTS = ("ConfbridgeList", "ConfbridgeListComplete", "ConfbridgeListRooms", "ConfbridgeListRoomsComplete")
-LISTS += ("Status", "StatusComplete")
+LISTS = (
+    *("ConfbridgeList", "ConfbridgeListComplete", "ConfbridgeListRooms", "ConfbridgeListRoomsComplete"),
+    *("Status", "StatusComplete"),
+)
 
 
 def done(work: Coroutine[Any, Any, _T]) -> _T:

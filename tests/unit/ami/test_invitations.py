@@ -19,12 +19,12 @@ PLACE = Place("conference-invited", "6000", "Balcony")
 
 
 async def invited(
-    happens: Callable[[str], Sequence[Message]], destination: str = "PJSIP/102", **options: str
+    happens: Callable[[str], Sequence[Message]], destination: str = "PJSIP/102", referred_by: str = ""
 ) -> tuple[Outcome, AskedAmi]:
     """Invite a phone; return the outcome of what Asterisk says about the channel of that id."""
     ami = AskedAmi()
     inviter = Inviter(ami)
-    inviting = asyncio.create_task(inviter.invite(destination, PLACE, **options))
+    inviting = asyncio.create_task(inviter.invite(destination, PLACE, referred_by=referred_by))
     await ami.came.wait()
     channel_id = ami.actions[0][1]["ChannelId"]
     for event in happens(channel_id):

@@ -21,16 +21,16 @@ from tests.unit.features.phone.fakes import FakeAmi
     ],
 )
 async def test_what_asterisk_says(value, withheld):
-    assert await is_withheld(FakeAmi(Getvar={"Value": value}), "PJSIP/101-1") is withheld  # type: ignore[arg-type]
+    assert await is_withheld(FakeAmi(Getvar={"Value": value}), "PJSIP/101-1") is withheld
 
 
 @pytest.mark.parametrize("of", [CALLER, OTHER_SIDE])
 async def test_what_asterisk_is_asked(of):
     ami = FakeAmi(Getvar={"Value": "allowed"})
-    await is_withheld(ami, "PJSIP/101-1", of)  # type: ignore[arg-type]
+    await is_withheld(ami, "PJSIP/101-1", of)
     assert ami.taken() == [("Getvar", {"Channel": "PJSIP/101-1", "Variable": of})]
 
 
 async def test_no_answer_is_none():
     with pytest.raises(AmiRefused):
-        await is_withheld(FakeAmi(Getvar=AmiRefused("No such channel")), "PJSIP/101-1")  # type: ignore[arg-type]
+        await is_withheld(FakeAmi(Getvar=AmiRefused("No such channel")), "PJSIP/101-1")

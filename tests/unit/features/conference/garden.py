@@ -209,9 +209,9 @@ class Scene:
         self.room.tick()
         self.deliver()
 
-    def join(self, name: str = "Alice A", number: str = "101", **more: bool) -> Participant:
+    def join(self, name: str = "Alice A", number: str = "101", *, muted: bool = False) -> Participant:
         """Let a phone come into the conference."""
-        participant = phone(name, number, **more)
+        participant = phone(name, number, muted=muted)
         self.room.phone_joined(participant)
         self.deliver()
         return participant

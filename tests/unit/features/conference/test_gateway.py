@@ -752,12 +752,14 @@ class TestRoomsElsewhere:
     async def house(self, tmp_path: Path) -> AsyncIterator[House]:
         house = House(tmp_path, phones=True, room=GARDEN)
         await house.start()
+        assert house.phones is not None
         house.phones.begin()
         yield house
         await house.gateway.stop()
 
     def entered(self, house: House, phone: str, nick: str = "Alice A", *others: str) -> None:
         """Let the service let a phone in; others are there already."""
+        assert house.phones is not None
         for one, codes in ((nick, "<status code='110'/>"), *((other, "") for other in others)):
             house.phones.host.stanza_came(
                 stanza(
@@ -835,6 +837,7 @@ class TestRoomsElsewhere:
     async def test_phones_leave_when_we_stop(self, tmp_path):
         house = House(tmp_path, room=GARDEN)
         await house.start()
+        assert house.phones is not None
         house.phones.begin()
         await house.join(conference="6001")
         house.phones.port.take()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agi_xmpp.ami.model import Message
+from agi_xmpp.ami.model import AmiInfo, AmiState, Message
 from agi_xmpp.ami.wire import encode_action
 
 #: What an action does: its answer; an error to raise; or a function of its headers that returns one of the two.
@@ -31,6 +31,15 @@ class FakeAmi:
         self.actions: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.wire: list[bytes] = []
         self.came = asyncio.Event()
+
+    def info(self) -> AmiInfo:
+        return AmiInfo("127.0.0.1:5038", AmiState.ONLINE, 0.0)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def ready(self, timeout: float) -> None: ...
 
     async def action(
         self,

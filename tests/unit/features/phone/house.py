@@ -106,7 +106,7 @@ class Board:
             calls=lambda owner: self.calls.get(owner, []),
             device_state=lambda device: self.states.get(device, ""),
             notes=Notes(self.session, people, _knows_nobody, {}),
-            availability=Availability(people, settings(), FakeAmi(), lambda _owner: False, {}, {}),  # type: ignore[arg-type]
+            availability=Availability(people, settings(), FakeAmi(), lambda _owner: False, {}, {}),
             watches=Watches(self.session, lambda who: not self.calls.get(str(who.jid)), self.clock),
             clock=self.clock,
             convener=lambda: self.convening,

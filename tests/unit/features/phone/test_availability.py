@@ -43,7 +43,7 @@ class Stage:
         self.availability = Availability(
             PEOPLE,
             settings(**changes),
-            self.ami,  # type: ignore[arg-type] # the one method that is used
+            self.ami,
             self.talking.__contains__,
             self.dnd,
             self.told,
@@ -316,7 +316,7 @@ async def test_a_thousand_people_are_told_of_one_after_the_other_without_looking
     people = People(settings(user=users))
     ami = FakeAmi()
     looks: list[int] = []
-    availability = Availability(people, settings(user=users, presence_state=True), ami, lambda _owner: False, {}, {})  # type: ignore[arg-type]
+    availability = Availability(people, settings(user=users, presence_state=True), ami, lambda _owner: False, {}, {})
     wanted = availability._wanted
 
     def look() -> dict[str, str]:

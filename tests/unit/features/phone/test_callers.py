@@ -21,7 +21,7 @@ def callers(answer: Any = None, **book: Entry) -> tuple[Callers, FakeAmi]:
     async def lookup(number: str) -> Entry | None:
         return book.get(f"n{number}")
 
-    return Callers(ami, lookup if book else None), ami  # type: ignore[arg-type]
+    return Callers(ami, lookup if book else None), ami
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Desk:
         self.online = True
         self.others: list[Change] = []
         self.ami = FakeAmi(Getvar={"Value": "allowed_not_screened"})
-        callers = Callers(self.ami, self._lookup)  # type: ignore[arg-type]
+        callers = Callers(self.ami, self._lookup)
         self.teller = Teller(Announcer(self.announced), callers, self._send, lambda: self.online, self.others.append)
 
     def _send(self, owner: str, event: PhoneEvent) -> None:

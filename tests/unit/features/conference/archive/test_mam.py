@@ -279,9 +279,9 @@ def test_whatever_is_asked_is_understood_or_refused(fields, paging):
     asked = Element(f"{M}query")
     form = [stanzas.Field(name, (value,)) for name, value in fields.items()]
     asked.append(stanzas.form("submit", "urn:xmpp:mam:2", form))
-    rsm = stanzas.add(asked, module.RSM, "set")
+    rsm = stanzas.add(asked, stanzas.RSM, "set")
     for name, value in paging.items():
-        stanzas.add(rsm, module.RSM, name, value)
+        stanzas.add(rsm, stanzas.RSM, name, value)
     with contextlib.suppress(Refused):
         assert 0 <= read_query(BALCONY, asked).max <= 100
 

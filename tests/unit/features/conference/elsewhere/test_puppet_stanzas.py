@@ -39,7 +39,12 @@ def test_a_kick_is_read():
         ),
         AT,
     )
-    assert (found.kind, found.codes, found.actor, found.reason) == ("unavailable", {110, 307}, "Romeo", "bye bob")
+    assert (found.kind, found.codes, found.actor, found.reason) == (
+        "unavailable",
+        frozenset({110, 307}),
+        "Romeo",
+        "bye bob",
+    )
 
 
 def test_a_new_nick_is_read_as_addresses_have_it():
@@ -50,7 +55,7 @@ def test_a_new_nick_is_read_as_addresses_have_it():
         ),
         AT,
     )
-    assert (found.nick, found.codes) == ("Al A", {303})
+    assert (found.nick, found.codes) == ("Al A", frozenset({303}))
 
 
 def test_the_end_of_a_room_is_read():

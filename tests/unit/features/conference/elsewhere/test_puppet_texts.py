@@ -27,7 +27,7 @@ def told(scene: Scene) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("condition", ["forbidden", "policy-violation", "resource-constraint", "remote-server-timeout"])
 def test_what_the_room_does_not_take_is_told_and_not_sent_again(scene, condition):
-    scene.muc.take = lambda element: scene.muc.out.append(stanzas.error(element, condition))  # type: ignore[method-assign]
+    scene.muc.take = lambda element: scene.muc.out.append(stanzas.error(element, condition))
     scene.room.phone_said("Alice A", "hi")
     scene.deliver()
     ((channel, words),) = told(scene)

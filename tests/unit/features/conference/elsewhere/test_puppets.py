@@ -203,7 +203,7 @@ class TestRefusals:
         assert scene.outside.notes == [f"room {GARDEN}: it does not exist: somebody has to open it; trying again"]
 
     def test_a_room_that_does_not_answer_is_asked_again(self, scene):
-        scene.muc.take = lambda _stanza: None  # type: ignore[method-assign]
+        scene.muc.take = lambda _stanza: None
         scene.join()
         scene.pass_time(ANSWER - 0.1)
         assert state(scene) is State.ENTERING
@@ -473,16 +473,16 @@ class TestWhetherWeAreIn:
 
     def test_a_room_that_does_not_answer_that_is_entered_again(self, scene):
         scene.join()
-        take, scene.muc.take = scene.muc.take, lambda _stanza: None  # type: ignore[method-assign]
+        take, scene.muc.take = scene.muc.take, lambda _stanza: None
         scene.pass_time(SILENCE)
-        scene.muc.take = take  # type: ignore[method-assign]
+        scene.muc.take = take
         scene.pass_time(ANSWER)
         assert scene.outside.notes[0] == f"room {GARDEN}: it does not answer; trying again"
         assert scene.nicks == ["Alice A"]
 
     def test_a_departure_that_is_not_confirmed_ends_by_itself(self, scene):
         alice = scene.join()
-        scene.muc.take = lambda _stanza: None  # type: ignore[method-assign]
+        scene.muc.take = lambda _stanza: None
         scene.room.phone_left(alice.channel)
         assert scene.room.stanza_came(stanza("<message/>"), GARDEN, address_of(alice))
         scene.pass_time(ANSWER)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from xml.etree.ElementTree import Element
+
 import pytest
 
 from agi_xmpp.errors import Refused
@@ -20,7 +22,7 @@ def asked(to: str):
 
 
 def test_by_the_room_refusals_and_errors_are_told_and_nothing_else():
-    sent = []
+    sent: list[Element] = []
     tell = answers.by_room(sent.append, ADDRESS, ROMEO, CAROL, asked(str(ADDRESS)))
     tell(SENT)
     tell(JOINED)
@@ -35,7 +37,7 @@ def test_by_the_room_refusals_and_errors_are_told_and_nothing_else():
 
 
 def test_who_invites_directly_gets_errors():
-    sent = []
+    sent: list[Element] = []
     tell = answers.by_error(sent.append, asked(str(CAROL)))
     tell(SENT)
     tell(JOINED)

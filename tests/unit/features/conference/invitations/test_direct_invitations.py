@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agi_xmpp.features.conference.invitations.answers import Answer, How
@@ -14,7 +16,7 @@ OWNER, ROMEO, CAROL = "owner@example.org/desk", "romeo@example.org/orchard", "10
 class Stage(Hall):
     """The balcony with Romeo in it, and what was invited into it."""
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, **config: Any) -> None:
         super().__init__({"owner@example.org": Affiliation.OWNER, CAROL: Affiliation.OUTCAST}, **config)
         self.join(OWNER, "Owner")
         self.sent: list = []

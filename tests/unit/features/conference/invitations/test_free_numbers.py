@@ -50,8 +50,13 @@ def test_the_first_free_one_is_found():
 
 
 def test_where_all_are_taken_the_search_ends():
-    tried = []
-    assert free_numbers.find(["_6X", "_[a-z]."], lambda number: bool(tried.append(number)), random.choice) is None
+    tried: list[str] = []
+
+    def is_free(number: str) -> bool:
+        tried.append(number)
+        return False
+
+    assert free_numbers.find(["_6X", "_[a-z]."], is_free, random.choice) is None
     assert len(tried) == free_numbers.TRIES
     assert set(tried) <= {f"6{digit}" for digit in range(10)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from agi_xmpp.features.conference.model import Invitation
 from agi_xmpp.features.phone.people import People
 from tests.unit.clock import Clock
 from tests.unit.features.conference.fakes import phone, stanza
-from tests.unit.features.conference.hall import ADDRESS, Hall, jid
+from tests.unit.features.conference.hall import ADDRESS, Hall, jid, the
 from tests.unit.features.conference.invitations.test_invitees import SETTINGS
 
 ROMEO, JULIET = "romeo@example.org/orchard", "juliet@example.org/balcony"
@@ -51,7 +52,7 @@ class Phones:
 class Stage(Hall):
     """The balcony with Romeo in it, and phones that can be invited."""
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         self.clock = Clock()
         self.phones = Phones()
@@ -239,7 +240,7 @@ class TestChat:
         stage.invite("juliet@example.org", reason="come over")
         (message,) = stage.outside.take()
         assert (message.get("from"), message.get("to")) == (str(ADDRESS), "juliet@example.org")
-        assert message.find(".//{jabber:x:conference}x").attrib == {
+        assert the(message, ".//{jabber:x:conference}x").attrib == {
             "jid": str(ADDRESS),
             "reason": "come over",
             "password": "poison",

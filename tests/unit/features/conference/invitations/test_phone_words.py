@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agi_xmpp.errors import Refused
@@ -35,7 +37,7 @@ class FakeInviting:
 class Stage(Hall):
     """The balcony with Alice on a phone."""
 
-    def __init__(self, affiliations=None, *, domain: str = "phone.example.org", **config: object) -> None:
+    def __init__(self, affiliations=None, *, domain: str = "phone.example.org", **config: Any) -> None:
         super().__init__(affiliations, **config)
         self.inviting = FakeInviting()
         self.clock = Clock()

@@ -34,7 +34,7 @@ class Stage(House):
             settings(rooms=["_6XXX"]),
             phone_settings,
             People(phone_settings) if phone_settings is not None else None,
-            self.ami,  # type: ignore[arg-type]
+            self.ami,
             self.service,
             Conferences(),
             self.outside,

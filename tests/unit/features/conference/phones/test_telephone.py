@@ -22,6 +22,7 @@ def request(payload: str, kind: str = "get"):
 
 def test_it_is_a_phone():
     answer = telephone.answer(request(INFO), "Alice A")
+    assert answer is not None
     assert (answer.get("type"), answer.get("id"), answer.get("to")) == (
         "result",
         "q",
@@ -33,12 +34,14 @@ def test_it_is_a_phone():
 
 def test_it_is_there():
     answer = telephone.answer(request(PING), "Alice A")
+    assert answer is not None
     assert (answer.get("type"), len(answer)) == ("result", 0)
 
 
 @pytest.mark.parametrize(("payload", "kind"), [(OTHER, "get"), (INFO, "set"), (NODE, "get"), ("", "get")])
 def test_it_can_do_nothing_else(payload, kind):
     answer = telephone.answer(request(payload, kind), "Alice A")
+    assert answer is not None
     assert stanzas.condition_of(answer) == "service-unavailable"
     assert telephone.info(request(payload, kind), "Alice A") is None
 

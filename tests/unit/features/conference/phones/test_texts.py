@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import cast
 from xml.etree.ElementTree import Element
 
 import pytest
 
 from agi_xmpp.errors import SipNotReached, SipRefused, SipUnknown
-from agi_xmpp.features.conference.model import Utterance
+from agi_xmpp.features.conference.model import ConferenceRoom, Utterance
 from agi_xmpp.features.conference.phones import texts as module
 from agi_xmpp.features.conference.phones.texts import WAITING_LIMIT, PhoneTexts
 from agi_xmpp.pace import Pace
@@ -92,7 +93,9 @@ class House:
         self.agent = Agent()
         self.heard: list[tuple[str, str]] = []
         pace = Pace(0.01, lambda: 0.0, lambda: 0.0)  # whoever calls again does so at once
-        self.texts = PhoneTexts(self.room, self.agent, pace, lambda *said: self.heard.append(said))
+        self.texts = PhoneTexts(
+            cast(ConferenceRoom, self.room), self.agent, pace, lambda *said: self.heard.append(said)
+        )
 
     def say(self, *words: str) -> None:
         for word in words:

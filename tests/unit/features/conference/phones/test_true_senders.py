@@ -37,7 +37,7 @@ class House:
         self.settings = SipSettings(hep=f"127.0.0.1:{free_port()}")
         self.ami = FakeAmi(Getvar=call_of_alice)
         self.told: asyncio.Queue[tuple[str, str, str, str | None]] = asyncio.Queue()
-        self.senders = TrueSenders(self.settings, self.ami, lambda *text: self.told.put_nowait(text))  # type: ignore[arg-type]
+        self.senders = TrueSenders(self.settings, self.ami, lambda *text: self.told.put_nowait(text))
 
     def sends(self, text: str, sequence: int, display: str = "Bob B") -> None:
         """Send the copy of a text of Alice's phone."""
@@ -59,7 +59,7 @@ async def house() -> AsyncIterator[House]:
 async def test_where_nobody_is_asked_texts_go_through():
     told = []
     ami = FakeAmi(Getvar=call_of_alice)
-    senders = TrueSenders(SipSettings(), ami, lambda *text: told.append(text))  # type: ignore[arg-type]
+    senders = TrueSenders(SipSettings(), ami, lambda *text: told.append(text))
     await senders.start()
     senders.phone_is_in("6000", CHANNEL)
     senders.ami_connected()

@@ -9,7 +9,8 @@ import pytest
 
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.model import Affiliation
-from agi_xmpp.features.conference.rooms.administration import MAX_AFFILIATIONS, MAX_ITEMS, MAX_REASON
+from agi_xmpp.features.conference.room.invitations import MAX_AFFILIATIONS
+from agi_xmpp.features.conference.rooms.administration import MAX_ITEMS, MAX_REASON
 from agi_xmpp.xmpp.jid import parse
 from tests.unit.features.conference.fakes import phone
 from tests.unit.features.conference.hall import codes, item, nick_of, to

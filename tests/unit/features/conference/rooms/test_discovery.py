@@ -9,8 +9,8 @@ import pytest
 from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference.model import RoomConfig
 from agi_xmpp.features.conference.rooms import discovery
-from agi_xmpp.features.conference.rooms.discovery import PAGE, RSM, Listed
-from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, FORMS
+from agi_xmpp.features.conference.rooms.discovery import PAGE, Listed
+from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, FORMS, RSM
 from agi_xmpp.xmpp.model import Jid
 
 
