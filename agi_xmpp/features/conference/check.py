@@ -75,8 +75,8 @@ async def _copies(
             return [f"cannot listen at {settings.hep} (conference.sip.hep): {error.strerror or error}"]
         say(
             f"conferences: {settings.hep} (conference.sip.hep) is in use. If agi-xmpp runs, that is right, and agi-xmpp"
-            " status says how many copies of SIP packets have come; else another program has it, and agi-xmpp will not"
-            " start"
+            " status says how many copies of SIP packets have come; else another program has it, and what phones write"
+            " is shown without its sender"
         )
         return []
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from agi_xmpp.ami.model import Ami
 from agi_xmpp.ami.sip_calls import call_of, name_for_texts
 from agi_xmpp.background import Background
 from agi_xmpp.config import SipSettings
-from agi_xmpp.errors import AmiError, AmiRefused, ConfigError
+from agi_xmpp.errors import AmiError, AmiRefused
 from agi_xmpp.features.conference.phones.senders import CallKey, Senders
 from agi_xmpp.sip.copies import Copies, open_copies
 from agi_xmpp.sip.text import heard_name
@@ -21,6 +22,9 @@ log = logging.getLogger("agi_xmpp.conference")
 
 #: Seconds without any copy after which Asterisk counts as sending none. While a text is heard there are several.
 SILENCE = 5.0
+
+#: Seconds after which we try again to listen, where that was not possible.
+RETRY = 30.0
 
 
 class TrueSenders:
@@ -47,21 +51,17 @@ class TrueSenders:
         self._unknown: set[tuple[str, str]] = set()
         self._asking: set[tuple[str, str]] = set()
         self._lost = 0
+        self._retry = asyncio.Event()
         self.problem = ""
 
     async def start(self) -> None:
-        """Listen.
+        """Listen. Where that is not possible, such as at a port that is taken, it is tried again until it is."""
+        if self._is_on and not await self._listen():
+            self._background.spawn(self._keep_trying())
 
-        Raises:
-            ConfigError: that is not possible at this address.
-        """
-        if not self._is_on:
-            return
-        try:
-            self._copies = await open_copies(self._settings, self._senders.sent)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(f"conference.sip.hep: cannot listen at {self._settings.hep}: {reason}") from None
+    def retry(self) -> None:
+        """Try again now to listen, if we do not."""
+        self._retry.set()
 
     async def stop(self) -> None:
         """Free everything. Texts that wait for their copy are let go."""
@@ -72,7 +72,7 @@ class TrueSenders:
             self._copies.close()
 
     def status(self) -> dict[str, Any] | None:
-        """Return what `agi-xmpp status` shows; None without ``conference.sip.hep``.
+        """Return what `agi-xmpp status` shows; None without ``conference.sip.hep``, or while we cannot listen there.
 
         Where we listen, how many copies came, seconds since the last one, and what was dropped.
         """
@@ -114,6 +114,28 @@ class TrueSenders:
         """Let go of a conference's texts that wait."""
         self._senders.forget(number)
 
+    async def _listen(self) -> bool:
+        try:
+            self._copies = await open_copies(self._settings, self._senders.sent)
+        except OSError as error:
+            self._complain(
+                f"conference.sip.hep: cannot listen at {self._settings.hep}: {error.strerror or error}; what phones"
+                " write is shown without its sender until that is possible; trying again"
+            )
+            return False
+        if self.problem:
+            log.info("conference.sip.hep: we listen at %s now", self._settings.hep)
+            self.problem = ""
+        return True
+
+    async def _keep_trying(self) -> None:
+        while self._copies is None:
+            self._retry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY):
+                    await self._retry.wait()
+            await self._listen()
+
     def _schedule(self) -> None:
         if self._wake is not None:
             self._wake.cancel()
@@ -139,7 +161,9 @@ class TrueSenders:
 
     def _look_for_copies(self) -> None:
         """Say so if no copies come at all, or not all of them."""
-        last, lost = (self._copies.last, self._copies.lost) if self._copies is not None else (None, 0)
+        if self._copies is None:
+            return  # that has been said
+        last, lost = self._copies.last, self._copies.lost
         if lost > self._lost:
             self._lost = lost
             self._complain(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from agi_xmpp.config import SipSettings
-from agi_xmpp.errors import AmiNotConnected, AmiRefused, ConfigError
+from agi_xmpp.errors import AmiNotConnected, AmiRefused
+from agi_xmpp.features.conference.phones import true_senders
 from agi_xmpp.features.conference.phones.true_senders import TrueSenders
 from agi_xmpp.sip.copies import Copies
 from tests.testbed.ports import free_port
@@ -201,10 +203,48 @@ async def test_a_failure_stops_nothing(caplog):
     await house.senders.stop()
 
 
-async def test_an_address_in_use(house):
-    other = TrueSenders(house.settings, house.ami, lambda *_text: None)
-    with pytest.raises(
-        ConfigError, match=r"conference.sip.hep: cannot listen at 127.0.0.1:\d+: Address already in use"
-    ):
+async def test_while_an_address_is_in_use_texts_are_nobody_s_and_it_is_tried_again(house, caplog):
+    told: asyncio.Queue[tuple[str, str, str, str | None]] = asyncio.Queue()
+    other = TrueSenders(house.settings, house.ami, lambda *text: told.put_nowait(text))
+    with caplog.at_level(logging.INFO):
         await other.start()
+        other.phone_is_in("6000", CHANNEL)
+        for text in ("one", "two"):
+            other.heard("6000", "Bob B", text)
+            assert await asyncio.wait_for(told.get(), 5) == ("6000", "Bob B", text, "")
+        assert other.status() is None
+        assert re.match(r"conference.sip.hep: cannot listen at 127.0.0.1:\d+: Address already in use;", other.problem)
+        await house.senders.stop()
+        other.retry()
+        async with asyncio.timeout(5):
+            while other.status() is None:
+                await asyncio.sleep(0)
+    assert other.problem == ""
+    assert [record.levelname for record in caplog.records if "conference.sip.hep" in record.message] == [
+        "ERROR",
+        "INFO",
+    ]
+    other.heard("6000", "Bob B", "three")
+    house.sends("three", 3)
+    assert await asyncio.wait_for(told.get(), 5) == ("6000", "Bob B", "three", CHANNEL)
     await other.stop()
+
+
+async def test_an_address_in_use_is_tried_again_by_itself(house, monkeypatch):
+    monkeypatch.setattr(true_senders, "RETRY", 0.0)
+    other = TrueSenders(house.settings, house.ami, lambda *_text: None)
+    await other.start()
+    assert other.problem
+    await house.senders.stop()
+    async with asyncio.timeout(5):
+        while other.status() is None:
+            await asyncio.sleep(0)
+    assert other.problem == ""
+    await other.stop()
+
+
+async def test_an_end_while_the_address_is_in_use(house):
+    other = TrueSenders(house.settings, house.ami, lambda *_text: None)
+    await other.start()
+    await other.stop()
+    assert other.status() is None
