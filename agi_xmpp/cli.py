@@ -305,7 +305,11 @@ def notice(
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @_sentences
 def status(config: Path, as_json: bool) -> None:
-    """Show how the running service is. Exit code 1 if an account is not online, or Asterisk's calls are not seen."""
+    """Show how the running service is.
+
+    Exit code 1 if an account is not online, if Asterisk's calls or conferences are not seen, or if texts do not reach
+    the phones of a room that needs them.
+    """
     from agi_xmpp.control import ask
 
     answer = ask(load(config).control.socket, {"do": "status"})
@@ -314,8 +318,7 @@ def status(config: Path, as_json: bool) -> None:
     else:
         _print_status(answer)
     parts = [*answer["accounts"], *([answer["ami"]] if answer.get("ami") else [])]
-    blind = answer.get("phone") and not answer["phone"]["in_sight"]
-    if blind or any(part["state"] != "online" for part in parts):
+    if not _serves_phones(answer) or any(part["state"] != "online" for part in parts):
         sys.exit(1)
 
 
@@ -502,6 +505,14 @@ def _write(path: Path, text: str, force: bool) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RenderError(f"{error.filename or path}: {error.strerror}") from None
+
+
+def _serves_phones(answer: dict[str, Any]) -> bool:
+    """Tell whether Asterisk is seen, and texts reach its phones, as far as that is wanted."""
+    phone, conference = answer.get("phone"), answer.get("conference")
+    if phone and not phone["in_sight"]:
+        return False
+    return not conference or (conference["in_sight"] and not any(room["texts_fail"] for room in conference["rooms"]))
 
 
 def _print_status(answer: dict[str, Any]) -> None:

@@ -355,14 +355,13 @@ class Service:
             self._phones.convener = convener
 
     def _conferences_changed(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> bool:
-        """Tell whether the conferences must begin anew; where only rooms differ they become as they should be."""
+        """Tell whether the conferences must begin anew; if not, they are by the new settings from now on."""
         conference = new.conference
-        accounts = {conference.account, conference.phones} if conference is not None else set()
-        if new.phone != old.phone or accounts & fresh.keys():
+        if conference is None or self._conferences is None:
             return conference is not None or old.conference is not None
-        if conference == old.conference:
-            return False
-        return conference is None or self._conferences is None or not self._conferences.apply(conference)
+        if {conference.account, conference.phones} & fresh.keys():
+            return True
+        return not self._conferences.apply(conference, new.phone)
 
     # Contacts
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.testbed.conference import ConferenceExchange
-from tests.testbed.hall import Hall, open_hall
+from tests.testbed.conference import NAMES, PHONE_CONTEXT, ConferenceExchange
+from tests.testbed.hall import PHONES_ACCOUNT, Hall, open_hall
 from tests.testbed.muc import Attendee, Refused
 from tests.testbed.profanity import Profanity
 from tests.testbed.xmpp import XmppServer
@@ -228,6 +228,30 @@ class TestRestarts:
         assert await call.send("still here") == 202
         await romeo.hears("still here", nick="Alice A")
         assert set(romeo.members) == {"Romeo", "Alice A"}
+
+
+class TestReload:
+    async def test_a_new_user_throws_nobody_out(self, hall: Hall) -> None:
+        """In a room that is not kept: thrown out, its people would lose its owner and what was said."""
+        number = some_number()
+        juliet = await hall.enter("juliet", number)
+        (carol,) = await hall.phones("103")
+        call = await hall.dial(carol, number)
+        await texts_flow(juliet, "Carol C")
+        people = {}
+        for local, device in (("carol", "103"), ("dave", "104")):
+            people[f"{local}@example.org"] = {"devices": [f"PJSIP/{device}"], "name": NAMES[device]}
+            hall.service.sections["phone"] = {"account": PHONES_ACCOUNT, "context": PHONE_CONTEXT, "user": people}
+            since = hall.service.log_size()
+            await hall.service.reload()
+            await hall.service.log_says(lambda line: "phones: go on with the new settings" in line, since=since)
+        await hall.agrees(number, [juliet], ["103"])
+        assert juliet.members["Juliet"].affiliation == "owner"
+        assert juliet.members["Carol C"].jid.startswith(f"carol@{hall.phones_domain}/")
+        assert await call.send("still here") == 202
+        await juliet.hears("still here", nick="Carol C")
+        juliet.say("end")
+        await carol.hears("end")
 
 
 class TestProfanity:

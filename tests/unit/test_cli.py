@@ -169,6 +169,26 @@ def test_status(config, monkeypatch):
     assert json.loads(run("status", "-c", config, "--json").output) == STATUS
 
 
+CONFERENCE = {"account": "rooms", "in_sight": True, "rooms": [], "senders": None, "problems": []}
+ROOM = {"room": "6000@x.org", "title": "6000", "people": 1, "phones": 1, "texts": "connecting", "texts_fail": False}
+
+
+@pytest.mark.parametrize(
+    ("conference", "code"),
+    [
+        ({}, 0),
+        ({"in_sight": False, "problems": ["Asterisk does not tell who is in"]}, 1),
+        ({"rooms": [ROOM]}, 0),
+        ({"rooms": [ROOM, {**ROOM, "texts": "nobody answers", "texts_fail": True}]}, 1),
+        ({"problems": ["6000@rooms.x.org does not let a phone in: banned"]}, 0),
+    ],
+)
+def test_status_fails_where_conferences_are_not_seen_or_phones_not_reached(config, monkeypatch, conference, code):
+    answering(monkeypatch, {**STATUS, "conference": {**CONFERENCE, **conference}})
+    assert run("status", "-c", config).exit_code == code
+    assert run("status", "-c", config, "--json").exit_code == code
+
+
 @pytest.mark.parametrize(
     ("senders", "line"),
     [
@@ -183,9 +203,10 @@ def test_status(config, monkeypatch):
 )
 def test_status_of_conferences(config, monkeypatch, senders, line):
     told = senders and {"address": "127.0.0.1:9060", **senders}
-    conference = {"account": "rooms", "rooms": [], "senders": told, "problems": ["a problem"]}
-    answering(monkeypatch, {**STATUS, "conference": conference})
-    output = run("status", "-c", config).output
+    answering(monkeypatch, {**STATUS, "conference": {**CONFERENCE, "senders": told, "problems": ["a problem"]}})
+    result = run("status", "-c", config)
+    assert result.exit_code == 0
+    output = result.output
     assert "conferences: served by account rooms; rooms: 0" in output
     assert line in output
     assert ("copies" in output) == bool(line)

@@ -368,6 +368,64 @@ async def test_conferences_begin_before_they_are_told_of_phones_and_end_before_t
     await service.stop()
 
 
+async def test_conferences_go_on_where_the_user_map_changes(made, monkeypatch):
+    make, log, write = made
+    told: list[list[str]] = []
+
+    class Conferences:
+        convener = "the convener"
+        in_place = True
+
+        def __init__(self, _conference, phone, _ami, session, *_others):
+            self.session, self.phones = session, None
+
+        @staticmethod
+        def check(*_settings):
+            pass
+
+        async def start(self):
+            log.append(("conferences begin",))
+
+        async def stop(self):
+            log.append(("conferences end",))
+
+        def apply(self, _conference, phone):
+            told.append(list(phone.user) if phone is not None else [])
+            return self.in_place
+
+        def ami_event(self, event): ...
+
+    class Switch(Session):
+        def serve_phones(self, host, table=None): ...
+
+        def guest(self, make): ...
+
+        def dismiss(self, make): ...
+
+    monkeypatch.setattr("agi_xmpp.service.Gateway", Conferences)
+    service = make()
+    service._make_session = lambda name, settings: Switch(name, settings, log)
+    await service.start()
+    write(PHONES + USERS.format("pbx") + CONFERENCES.format("one-secret-word"))
+    await service.reload()
+    log.clear()
+    conferences, phones = service._conferences, service._phones
+    more = USERS.format("pbx") + '[phone.user."zoe@example.org"]\ndevices = ["SIP/109"]\n'
+    for users, who in ((more, ["ann@example.org", "zoe@example.org"]), ("", [])):
+        write(PHONES + users + CONFERENCES.format("one-secret-word"))
+        await service.reload()
+        assert (log, told[-1]) == ([], who)
+        assert service._conferences is conferences
+        assert service._phones is not phones
+        assert service._phones is None or service._phones.convener == "the convener"
+    Conferences.in_place = False
+    write(PHONES + more + CONFERENCES.format("one-secret-word"))
+    await service.reload()
+    assert log == [("conferences end",), ("conferences begin",)]
+    assert service._conferences is not conferences
+    await service.stop()
+
+
 async def test_while_new_contacts_are_read_the_old_ones_count(made, tmp_path, monkeypatch):
     make, _, write = made
     people = tmp_path / "people.csv"

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -60,6 +60,12 @@ ENTRY_RETRY_MAX, LOOK = 300.0, 2.0
 #: everybody before it goes. And seconds that people then get, once it is there again, to come back.
 GRACE = 2.0
 RETURN_TIME = 30.0
+
+#: Keys of ``[conference]`` that can change while people are in. ``archive_days`` cannot from or to 0.
+IN_PLACE = {
+    *("room", "rooms", "allow", "owners", "max_rooms", "max_occupants"),
+    *("history", "archive_days", "invite_time", "invite_context"),
+}
 
 
 class Gateway:
@@ -199,8 +205,12 @@ class Gateway:
         await self._senders.stop()
         await self._archive.close()
 
-    def apply(self, settings: ConferenceSettings) -> bool:
+    def apply(self, settings: ConferenceSettings, phone: PhoneSettings | None) -> bool:
         """Use other settings from now on; whoever is in a room stays.
+
+        Args:
+            settings: ``[conference]``.
+            phone: ``[phone]``; None without.
 
         Returns:
             False if that cannot be done without beginning anew: then nothing has changed.
@@ -209,16 +219,40 @@ class Gateway:
             ConfigError: they are wrong; nothing has changed.
         """
         settings = self._effective(settings)
-        rooms = {"room", "rooms", "allow", "owners", "max_rooms", "max_occupants"}
-        if settings.model_dump(exclude=rooms) != self._settings.model_dump(exclude=rooms):
+        if not self._can_change_to(settings):
             return False
+        people = People(phone) if phone is not None else None
         self.rooms.apply(settings)
         self._settings = settings
+        self._archive.keep_for(settings.archive_days)
+        self._reception.apply(settings, phone, people)
+        self._use_people(people)
+        self._senders.retry()
         for number in self._bridges.apply(self.rooms.elsewhere):
             self.occupancy_changed(number)
         for number in self._conferences.numbers():
             self._tell_of_phones(number)
         return True
+
+    def _can_change_to(self, settings: ConferenceSettings) -> bool:
+        """Tell whether settings differ only in what changes in place."""
+        if bool(settings.archive_days) != bool(self._settings.archive_days):
+            return False
+        return settings.model_dump(exclude=IN_PLACE) == self._settings.model_dump(exclude=IN_PLACE)
+
+    def _use_people(self, people: People | None) -> None:
+        """Use another user map; rooms are told which phones that are in have another address by it."""
+        before = [(number, one, self.phone_jid(one)) for number, one in self._participants()]
+        self._people = people
+        for number, participant, address in before:
+            room = self._room(number)
+            if room is not None and self.phone_jid(participant) != address:
+                room.phone_readdressed(participant.channel)
+
+    def _participants(self) -> Iterator[tuple[str, Participant]]:
+        for number in self._conferences.numbers():
+            for participant in self._conferences.of(number):
+                yield number, participant
 
     def _effective(self, settings: ConferenceSettings) -> ConferenceSettings:
         """Return settings as they have effect: without a directory nothing is kept."""
@@ -227,20 +261,21 @@ class Gateway:
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
         status = [*self.rooms.status(), *(room.status() for room in self._bridges.rooms)]
-        rooms = [{**room, "texts": self._state_of_texts(str(room["number"]))} for room in status]
+        rooms = [{**room, **self._state_of_texts(str(room["number"]))} for room in status]
         bridges = (room.problem for room in self._bridges.rooms)
         return {
             "account": self.session.account,
+            "in_sight": not self._roster.problem,
             "rooms": rooms,
             "senders": self._senders.status(),
             "problems": [*filter(None, [self._roster.problem, self._senders.problem, *bridges])],
         }
 
-    def _state_of_texts(self, number: str) -> str:
+    def _state_of_texts(self, number: str) -> dict[str, Any]:
         texts = self._texts.get(number)
         if texts is None:
-            return "not needed"
-        return texts.state
+            return {"texts": "not needed", "texts_fail": False}
+        return {"texts": texts.state, "texts_fail": texts.fails}
 
     def phone_jid(self, participant: Participant) -> Jid | None:
         """Return the address of a phone that is in a conference; None if it has none, or does not want it known."""

@@ -225,6 +225,9 @@ class ConferenceRoom(Protocol):
     def phone_changed(self, participant: Participant) -> None:
         """Something of a phone that is in has changed: muted or not, its name."""
 
+    def phone_readdressed(self, channel: str) -> None:
+        """A phone that is in has another address of its own now, by other settings."""
+
     def phone_left(self, channel: str) -> None:
         """A phone is gone. Asterisk gives no reason; whether we threw it out is known to who asked for it."""
 

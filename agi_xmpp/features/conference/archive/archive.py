@@ -77,6 +77,12 @@ class Archive:
         elif self._path.exists():
             await asyncio.to_thread(_remove, self._path)
 
+    def keep_for(self, days: int) -> None:
+        """Forget messages after that many days from now on. From or to 0 needs another archive."""
+        self._days = days
+        if self._worker is not None:
+            self._worker.keep_for(timedelta(days=days))
+
     async def close(self) -> None:
         """Write what is left, and let go of the file. What is added after that is not kept."""
         worker, self._worker = self._worker, None
@@ -169,6 +175,11 @@ class _Worker:
             first = len(self._waiting) == 1
         if first:
             self._jobs.put(_nothing)
+
+    def keep_for(self, keep: timedelta) -> None:
+        """Forget messages after another time, at once where that is over."""
+        self._keep = keep
+        self.put(Expire(self._now() - keep))
 
     async def ask(self, question: Callable[[MessageTable], T]) -> T:
         """Return what a question is answered with.

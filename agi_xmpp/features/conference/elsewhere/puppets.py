@@ -173,6 +173,12 @@ class BridgedRoom:
             self._mute(puppet)
         self._keep_in_step(puppet)
 
+    def phone_readdressed(self, channel: str) -> None:
+        """See `ConferenceRoom.phone_readdressed`. A room knows its occupants by their address: so it enters anew."""
+        if (puppet := self._phones.get(channel)) is not None:
+            self.phone_left(channel)
+            self.phone_joined(puppet.participant)
+
     def phone_left(self, channel: str) -> None:
         """See `ConferenceRoom.phone_left`."""
         puppet = self._phones.pop(channel, None)

@@ -39,6 +39,10 @@ class Invitees:
     """
 
     def __init__(self, settings: PhoneSettings | None, people: People | None) -> None:
+        self.apply(settings, people)
+
+    def apply(self, settings: PhoneSettings | None, people: People | None) -> None:
+        """Use other settings from now on; arguments as of the class."""
         self._people = people
         self._context = settings.context if settings is not None else ""
         self._dial = tuple(settings.dial) if settings is not None else ()

@@ -93,6 +93,11 @@ class Inviting:
         self._open: TTLCache[tuple[Jid, Jid], _Open] = TTLCache(MAX_OPEN, OPEN_TIME, timer=clock)
         self._background = Background(log, "invitations")
 
+    def apply(self, *, context: str, ring_time: float) -> None:
+        """Use other settings for the invitations that come; arguments as of the class."""
+        self._context = context
+        self._ring_time = ring_time
+
     async def stop(self) -> None:
         """Forget all. Phones that ring go on until they are picked up or their time is over."""
         await self._background.stop()

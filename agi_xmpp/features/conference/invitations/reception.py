@@ -59,7 +59,7 @@ class Reception:
         send_from_phones: Callable[[Element], None],
         clock: Callable[[], float],
     ) -> None:
-        invitees = Invitees(phone, people)
+        self._invitees = invitees = Invitees(phone, people)
         self._outside = outside
         self._inviter = Inviter(ami)
         self._inviting = Inviting(
@@ -78,6 +78,11 @@ class Reception:
             rooms, conferences, self._inviting, invitees, domain=domain, phones_domain=phones_domain
         )
         self.direct = DirectInvitations(send_from_phones, rooms.room_at, self._inviting.invite)
+
+    def apply(self, settings: ConferenceSettings, phone: PhoneSettings | None, people: People | None) -> None:
+        """Use other settings from now on, arguments as of the class. Phones that ring do so as they began."""
+        self._invitees.apply(phone, people)
+        self._inviting.apply(context=settings.invite_context, ring_time=settings.invite_time)
 
     async def stop(self) -> None:
         """Forget who was invited. Phones that ring go on until they are picked up, or their time is over."""

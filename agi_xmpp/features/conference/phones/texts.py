@@ -88,6 +88,11 @@ class PhoneTexts:
             return "connected"
         return self.problem or "connecting"
 
+    @property
+    def fails(self) -> bool:
+        """True while texts are to go between the room and phones, and do not."""
+        return self._wanted and bool(self.problem)
+
     def want(self, wanted: bool) -> None:
         """Say whether texts go between the room and phones now."""
         if wanted == self._wanted:

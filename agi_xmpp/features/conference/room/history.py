@@ -73,8 +73,12 @@ class History:
         weight = stanzas.weight(message.stanza)
         self._kept.append((message, weight))
         self._weight += weight
-        while self._kept and (len(self._kept) > self._length or self._weight > MAX_WEIGHT):
-            self._weight -= self._kept.popleft()[1]
+        self._cut()
+
+    def resize(self, length: int) -> None:
+        """Keep that many messages at the most from now on."""
+        self._length = length
+        self._cut()
 
     def clear(self) -> None:
         """Forget everything."""
@@ -97,6 +101,10 @@ class History:
                 break
             chosen.appendleft(message)
         return chosen
+
+    def _cut(self) -> None:
+        while self._kept and (len(self._kept) > self._length or self._weight > MAX_WEIGHT):
+            self._weight -= self._kept.popleft()[1]
 
 
 def _number(text: str | None) -> int | None:

@@ -157,6 +157,10 @@ class Room:
         for message in messages:
             self._state.history.add(message)
 
+    def resize_history(self, length: int) -> None:
+        """Show whoever joins that many messages at the most from now on."""
+        self._state.history.resize(length)
+
     # What comes from chat
 
     def presence_came(self, stanza: Element, sender: Jid, nick: str, *, created: bool = False) -> None:
@@ -305,6 +309,11 @@ class Room:
                 self._presences.gone(phone, Why(codes=(presences.NICK_CHANGED,), nick=nick))
                 occupants.rename(phone, nick)
         self._presences.show(phone)
+
+    def phone_readdressed(self, channel: str) -> None:
+        """See `ConferenceRoom.phone_readdressed`."""
+        if (phone := self.phones.get(channel)) is not None:
+            self._presences.show(phone)
 
     def phone_left(self, channel: str) -> None:
         """See `ConferenceRoom.phone_left`."""

@@ -378,6 +378,7 @@ class Rooms:
         config = replace(room.config, max_occupants=limit) if wanted is None else wanted.config
         if config != room.config:
             room.set_config(config)
+        room.resize_history(self._settings.history)
 
     def _withdraw(self, room: Room, instead: ConfiguredRoom | None) -> None:
         """Close a room that new settings do not have. Its conference goes on: the phones stay in that."""

@@ -13,7 +13,7 @@ import pytest
 
 from agi_xmpp.ami.model import AmiInfo, AmiState, Message
 from agi_xmpp.config import ConferenceSettings, PhoneSettings
-from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, ConfigError
+from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, ConfigError, Refused
 from agi_xmpp.features.conference import gateway, stanzas
 from agi_xmpp.features.conference.archive.messages import Query
 from agi_xmpp.features.conference.gateway import Gateway
@@ -32,6 +32,15 @@ PHONE = PhoneSettings.model_validate(
         "account": "phone",
         "context": "internal",
         "user": {"alice@example.org": {"devices": ["PJSIP/101"], "name": "Alice A"}},
+    }
+)
+MORE_PEOPLE = PhoneSettings.model_validate(
+    {
+        **PHONE.model_dump(exclude_unset=True),
+        "user": {
+            "alice@example.org": {"devices": ["PJSIP/101"], "name": "Alice A"},
+            "carol@example.org": {"devices": ["PJSIP/103"], "name": "Carol C"},
+        },
     }
 )
 
@@ -164,6 +173,10 @@ class House:
         """Return the settings with other keys."""
         return ConferenceSettings.model_validate({**self.settings.model_dump(exclude_unset=True), **keys})
 
+    def apply(self, phone: PhoneSettings | None = PHONE, **keys: object) -> bool:
+        """Let the gateway use the settings with other keys."""
+        return self.gateway.apply(self.changed(**keys), phone)
+
     async def start(self) -> None:
         await self.gateway.start()
         self.session.begin()
@@ -232,13 +245,13 @@ def left(number: str = "101", conference: str = "6000") -> dict[str, str]:
     return {**joined(number, conference), "Event": "ConfbridgeLeave"}
 
 
-def ban(house: House) -> None:
-    """Let Alice's phone be banned."""
+def ban(house: House, who: str = "alice") -> None:
+    """Let somebody's phone be banned."""
     house.session.host.stanza_came(
         stanza(
             f"<iq from='{ROMEO}' to='balcony@conference.example.org' type='set' id='1'>"
             "<query xmlns='http://jabber.org/protocol/muc#admin'>"
-            "<item affiliation='outcast' jid='alice@phone.example.org'/></query></iq>"
+            f"<item affiliation='outcast' jid='{who}@phone.example.org'/></query></iq>"
         )
     )
     house.session.port.take()
@@ -404,7 +417,7 @@ class TestTrueSenders:
         assert (status["address"], status["copies"]) == (house.settings.sip.hep, 1)
 
     async def test_other_settings_of_it_begin_anew(self, house):
-        assert not house.gateway.apply(house.changed(sip={}))
+        assert not house.apply(sip={})
 
 
 class TestTexts:
@@ -617,8 +630,14 @@ class TestAsteriskAway:
         house.ami.answers["ConfbridgeListRooms"] = AmiRefused("Permission denied")
         house.gateway.ami_connected()
         await house.settle()
-        (problem,) = house.gateway.status()["problems"]
+        status = house.gateway.status()
+        (problem,) = status["problems"]
         assert "Permission denied" in problem
+        assert not status["in_sight"]
+        house.ami.answers["ConfbridgeListRooms"] = {}
+        house.gateway.ami_connected()
+        await house.settle()
+        assert house.gateway.status()["in_sight"]
 
 
 class TestXmppAway:
@@ -690,7 +709,7 @@ class TestLife:
 
     async def test_rooms_change_in_place(self, house):
         house.enter()
-        assert house.gateway.apply(house.changed(room={"balcony": {"number": "6000", "title": "Terrace"}}))
+        assert house.apply(room={"balcony": {"number": "6000", "title": "Terrace"}})
         (room,) = house.gateway.rooms.own_rooms
         assert room.title == "Terrace"
         assert room.has_listeners
@@ -699,22 +718,70 @@ class TestLife:
         house = House("")
         await house.start()
         house.enter()
-        assert house.gateway.apply(house.changed(room={"balcony": {"number": "6000", "title": "Terrace"}}))
+        assert house.apply(room={"balcony": {"number": "6000", "title": "Terrace"}})
         assert not house.gateway.rooms.archived
         await house.gateway.stop()
 
     async def test_a_conference_that_becomes_a_room_has_its_phones(self, house):
         await house.join(conference="staff")
-        assert house.gateway.apply(house.changed(room={"staff": {}}))
+        assert house.apply(room={"staff": {}})
         assert {room.number: len(room.phones) for room in house.gateway.rooms.own_rooms} == {"staff": 1}
 
-    async def test_another_sip_endpoint_needs_a_new_beginning(self, house):
-        assert not house.gateway.apply(house.changed(sip={"endpoint": "other"}))
+    @pytest.mark.parametrize(
+        "keys", [{"sip": {"endpoint": "other"}}, {"sip": {"timeout": 9.0}}, {"archive_days": 0}, {"context": "other"}]
+    )
+    async def test_other_keys_need_a_new_beginning(self, house, keys):
+        house.enter()
+        assert not house.apply(**keys)
+        assert house.gateway.rooms.own_rooms[0].has_listeners
+
+    async def test_another_user_map_throws_nobody_out_and_gives_phones_their_address(self, house):
+        house.enter(room="6001")  # a room that is not kept: only Romeo owns it
+        await house.join("101", "6001")
+        await house.join("103", "6001", name="Carol C")
+        house.session.port.take()
+        assert house.apply(MORE_PEOPLE)
+        (presence,) = house.session.port.take()
+        assert presence.get("from") == "6001@conference.example.org/Carol C"
+        (item,) = presence.iter(f"{{{stanzas.MUC_USER}}}item")
+        assert item.get("jid") == "carol@phone.example.org/17.103"
+        assert house.apply(None)
+        assert len(house.session.port.take()) == 2
+        assert [room.has_listeners for room in house.gateway.rooms.own_rooms if room.number == "6001"] == [True]
+
+    async def test_another_user_map_counts_for_invitations_and_keeps_the_convener(self, house):
+        convener = house.gateway.convener
+        with pytest.raises(Refused, match="Nobody with a phone is called"):
+            convener.convene(parse(ROMEO), "carol", lambda _text: None)
+        assert house.apply(MORE_PEOPLE, invite_context="ring", invite_time=9.0)
+        assert house.gateway.convener is convener
+        assert "Carol C" in convener.convene(parse(ROMEO), "carol", lambda _text: None)
+        await house.settle()
+        (call,) = [action[1] for action in house.ami.actions if action[0] == "Originate"]
+        assert (call["Channel"], call["Context"], call["Timeout"]) == ("PJSIP/103", "ring", "9000")
+
+    async def test_a_phone_that_is_banned_by_its_new_address_is_thrown_out(self, house):
+        house.enter()
+        ban(house, "carol")
+        await house.join("103", name="Carol C")
+        house.ami.actions.clear()
+        assert house.apply(MORE_PEOPLE)
+        await house.settle()
+        assert ("ConfbridgeKick", "6000") in [(action[0], action[1].get("Conference")) for action in house.ami.actions]
+
+    async def test_history_changes_in_place(self, house):
+        house.enter()
+        for text in ("one", "two"):
+            house.say(text)
+        assert house.apply(history=1, archive_days=9)
+        replayed = [stanzas.body_of(element) for element in house.enter(JULIET, nick="Juliet")]
+        assert "two" in replayed
+        assert "one" not in replayed
 
     async def test_wrong_rooms_are_found_before_anything_is_changed(self, house):
         changed = house.settings.model_copy(update={"owners": ["@"]})
         with pytest.raises(ConfigError):
-            house.gateway.apply(changed)
+            house.gateway.apply(changed, PHONE)
         assert [room.title for room in house.gateway.rooms.own_rooms] == ["Balcony"]
 
     async def test_status_tells_who_is_where(self, house):
@@ -728,6 +795,7 @@ class TestLife:
             "people": 1,
             "phones": 1,
             "texts": "connecting",
+            "texts_fail": False,
         }
         async with asyncio.timeout(5):
             await house.agent.legs.get()
@@ -847,15 +915,24 @@ class TestRoomsElsewhere:
     async def test_a_conference_gets_its_room_elsewhere_and_back_at_a_reload(self, house):
         await house.join(conference="6001")
         house.phones.port.take()
-        assert house.gateway.apply(house.changed(room={"garden": {"number": "6001"}}))
+        assert house.apply(room={"garden": {"number": "6001"}})
         assert [one.get("type") for one in house.phones.port.take()] == ["unavailable"]
         assert [(str(room.address), len(room.phones)) for room in house.gateway.rooms.own_rooms] == [
             ("garden@conference.example.org", 1)
         ]
-        assert house.gateway.apply(house.changed(room=GARDEN))
+        assert house.apply(room=GARDEN)
         assert [one.get("to") for one in house.phones.port.take()] == ["garden@rooms.example.org/Alice A"]
         assert house.gateway.rooms.own_rooms == []
         assert ("ConfbridgeKick", {"Conference": "6001", "Channel": "PJSIP/101-00000001"}) not in house.ami.taken()
+
+    async def test_a_phone_that_has_another_address_enters_with_that(self, house):
+        await house.join("101", "6001")
+        await house.join("103", "6001", "Carol C")
+        house.phones.port.take()
+        assert house.apply(MORE_PEOPLE)
+        left, entered = house.phones.port.take()
+        assert (left.get("type"), left.get("from")) == ("unavailable", "103@phone.example.org/17.103")
+        assert (entered.get("type"), entered.get("from")) == (None, "carol@phone.example.org/17.103")
 
     async def test_status_says_who_is_there_and_what_is_wrong(self, house):
         await house.join(conference="6001")
@@ -876,4 +953,5 @@ class TestRoomsElsewhere:
             "people": 0,
             "phones": 1,
             "texts": "not needed",
+            "texts_fail": False,
         }

@@ -185,6 +185,16 @@ async def test_days_are_counted_from_now_at_the_start(directory):
         assert await all_of(archive) == ["0"]
 
 
+async def test_other_days_count_from_now_on(directory):
+    async with opened(directory, 7) as archive:
+        for days in (-2.001, -1.999):
+            archive.add(BALCONY, replace(said(0), id=f"{days}", stamp=NOON + timedelta(days=days)))
+        archive.keep_for(9)
+        assert await all_of(archive) == ["-2.001", "-1.999"]
+        archive.keep_for(2)
+        assert await all_of(archive) == ["-1.999"]
+
+
 async def test_days_are_counted_again_as_time_goes_on(directory, monkeypatch):
     monkeypatch.setattr(module, "EXPIRY", 0.01)
     now = NOON

@@ -212,9 +212,11 @@ async def test_if_asterisk_ends_each_call_at_once_the_room_goes_on_and_is_told_o
 async def test_if_asterisk_cannot_be_reached_the_room_goes_on_and_is_told_once(house, caplog):
     house.agent.refusals = [SipNotReached("nobody listens at 127.0.0.1:5060")] * 3
     house.say("before")
+    assert not house.texts.fails
     house.texts.want(True)
     house.say("a")
     assert await house.room.next(2) == ["spoken before", "spoken a"]
+    assert house.texts.fails
     house.say("b")
     assert await house.room.next(1) == ["spoken b"]
     await house.agent.answered()
@@ -228,6 +230,16 @@ async def test_if_asterisk_cannot_be_reached_the_room_goes_on_and_is_told_once(h
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
     assert "nobody listens at 127.0.0.1:5060" in caplog.text
     assert house.agent.calls == 4
+    assert not house.texts.fails
+
+
+async def test_what_nobody_needs_does_not_fail(house):
+    house.agent.refusals = [SipNotReached("nobody listens at 127.0.0.1:5060")]
+    house.texts.want(True)
+    house.say("a")
+    assert await house.room.next(1) == ["spoken a"]
+    house.texts.want(False)
+    assert not house.texts.fails
 
 
 async def test_a_text_that_asterisk_refuses_comes_back_and_the_next_one_goes(house):

@@ -84,6 +84,18 @@ def test_long_messages_push_more_out_than_short_ones():
     assert [message.id[0] for message in history] == ["z"]
 
 
+def test_a_history_can_become_shorter_and_longer():
+    history = History(2)
+    for name in ("one", "two"):
+        history.add(said(name, 1))
+    history.resize(1)
+    assert [stanzas.body_of(message.stanza) for message in history] == ["two"]
+    history.resize(3)
+    for name in ("three", "four", "five"):
+        history.add(said(name, 1))
+    assert [stanzas.body_of(message.stanza) for message in history] == ["three", "four", "five"]
+
+
 def test_a_history_can_be_forgotten(history):
     history.clear()
     assert list(history) == []
