@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,34 @@ async def test_what_check_says(hall: Hall, hep: str) -> None:
     finally:
         await hall.service.start()
         await hall.service.online()
+
+
+async def test_while_another_program_has_the_port_texts_are_nobody_s(
+    rootfs: Rootfs, xmpp_server: XmppServer, hep: str, tmp_path: Path
+) -> None:
+    host, _, port = hep.rpartition(":")
+    sample = documented("hep.conf").replace("127.0.0.1:9060", hep)
+    exchange = ConferenceExchange(rootfs, modules=("res_hep", "res_hep_pjsip"), files={"hep.conf": sample})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind((host, int(port)))
+        async with (
+            exchange,
+            open_hall(exchange, xmpp_server, tmp_path, conference={"sip": _sip(exchange, hep)}) as hall,
+        ):
+            number = some_number()
+            alice, bob = await hall.phones("101", "102")
+            call, _ = await hall.dial(alice, number), await hall.dial(bob, number)
+            romeo = await hall.enter("romeo", number)
+            await texts_flow(romeo, "Alice A", "Bob B")
+            await call.send("I am bob", display="Bob B")
+            await romeo.hears("<Bob B> I am bob", nick="")
+            code, shown = await hall.service.command("status")
+            assert (code, f"conference.sip.hep: cannot listen at {hep}: Address already in use" in shown) == (0, True)
+            taken.close()
+            await hall.service.reload()
+            await hall.service.log_says(f"we listen at {hep} now")
+            await call.send("I am bob again", display="Bob B")
+            await romeo.hears("I am bob again", nick="Alice A")
 
 
 async def _checked(hall: Hall, hep: str) -> list[str]:
