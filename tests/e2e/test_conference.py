@@ -253,6 +253,28 @@ class TestReload:
         juliet.say("end")
         await carol.hears("end")
 
+    async def test_status_fails_while_texts_do_not_reach_the_phones(self, hall: Hall) -> None:
+        number = some_number()
+        (carol,) = await hall.phones("103")
+        await hall.dial(carol, number)
+        right = hall.service.sections["conference"]
+        wrong = {**right, "sip": {**right["sip"], "password": "wrong-password"}}
+        for conference, code in ((wrong, 1), (right, 0)):
+            hall.service.sections["conference"] = conference
+            await hall.service.reload()
+            await hall.service.online()
+            romeo = await hall.enter("romeo", number)
+            await romeo.sees("Carol C")
+            if code:
+                await romeo.hears(
+                    "The phones in this conference cannot read what is written here at the moment.", nick=""
+                )
+            else:
+                await texts_flow(romeo, "Carol C")
+                await carol.hears("mark")
+            found, shown = await hall.service.command("status")
+            assert (found, "401 Unauthorized" in shown) == (code, bool(code)), shown
+
 
 class TestProfanity:
     @pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
