@@ -222,9 +222,10 @@ class Gateway:
         if not self._can_change_to(settings):
             return False
         people = People(phone) if phone is not None else None
-        self.rooms.apply(settings)
-        self._settings = settings
-        self._archive.keep_for(settings.archive_days)
+        if settings != self._settings:
+            self.rooms.apply(settings)
+            self._settings = settings
+            self._archive.keep_for(settings.archive_days)
         self._reception.apply(settings, phone, people)
         self._use_people(people)
         self._senders.retry()
@@ -393,7 +394,8 @@ class Gateway:
         if self.rooms.is_banned(number, _bare(self._address(participant))):
             self._expel(room, participant)
             return
-        self._watch.add(str(room.address), f"{_shown(participant)} is in by telephone ({participant.channel})")
+        if participant.channel not in room.phones:
+            self._watch.add(str(room.address), f"{_shown(participant)} is in by telephone ({participant.channel})")
         room.phone_joined(participant)
 
     def _expel(self, room: ConferenceRoom, participant: Participant) -> None:

@@ -803,8 +803,9 @@ class TestLife:
         await house.settle()
         assert house.gateway.status()["rooms"][0]["texts"] == "connected"
 
-    async def test_watch_sees_phones(self, house):
+    async def test_watch_sees_phones_once(self, house):
         await house.join()
+        assert house.apply()
         (line,) = await house.watch.after(0, 0.0)
         assert line["who"] == "balcony@conference.example.org"
         assert line["text"] == "Alice A 101 is in by telephone (PJSIP/101-00000001)"
