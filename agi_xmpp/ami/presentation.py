@@ -13,6 +13,9 @@ from agi_xmpp.ami.model import Ami
 #: Seconds for Asterisk to say it. It takes a millisecond.
 ASK_TIME: Final = 1.0
 
+#: Asterisk's words for a channel that has hung up meanwhile (manager.c).
+GONE: Final = "No such channel"
+
 #: Of whom: the caller whose channel it is, name or number; and the number of the other side, as that phone shows it.
 #: Source: func_callerid, on docs.asterisk.org.
 CALLER: Final = "CALLERID(pres)"

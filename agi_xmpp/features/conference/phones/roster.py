@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from agi_xmpp.ami import confbridge
 from agi_xmpp.ami.conferences import Change, Conferences, Participant
 from agi_xmpp.ami.model import Ami, Message
-from agi_xmpp.ami.presentation import is_withheld
+from agi_xmpp.ami.presentation import GONE, is_withheld
 from agi_xmpp.background import Background
 from agi_xmpp.errors import AmiError, AmiNotConnected, AmiRefused, AmiUnknown
 
@@ -159,8 +159,10 @@ class Roster:
                 participant = self._questions.popleft()
                 try:
                     withheld = await is_withheld(self._ami, participant.channel)
-                except AmiRefused:
-                    withheld = True  # gone, or not to be known
+                except AmiRefused as error:
+                    if str(error) == GONE:
+                        continue  # its leaving is on its way, or the next look at the lists asks again
+                    withheld = True  # not to be known
                 except (AmiNotConnected, AmiUnknown):
                     self._questions.clear()  # the next resync asks again
                     return

@@ -322,7 +322,7 @@ class TestPhones:
         assert "101" not in nick
 
     async def test_what_is_not_known_is_not_shown(self, house):
-        house.ami.answers["Getvar"] = AmiRefused("No such channel")
+        house.ami.answers["Getvar"] = AmiRefused("Permission denied")
         house.enter()
         await house.join()
         assert "Alice" not in house.nicks()[0][0]

@@ -101,9 +101,19 @@ async def test_a_withheld_name_is_not_told(office: Office) -> None:
 
 
 async def test_what_asterisk_does_not_say_is_withheld(office: Office) -> None:
-    office.ami.answers["Getvar"] = AmiRefused("No such channel")
+    office.ami.answers["Getvar"] = AmiRefused("Permission denied")
     office.roster.ami_event(item("101"))
     await office.tells("joined -")
+
+
+async def test_who_has_hung_up_before_asterisk_was_asked_is_not_told_of(office: Office) -> None:
+    office.ami.answers["Getvar"] = AmiRefused("No such channel")
+    office.roster.ami_event(item("101"))
+    await office.until(lambda: office.asks("Getvar") == 1)
+    office.roster.ami_event(item("101", event="ConfbridgeLeave"))
+    office.ami.answers["Getvar"] = {"Value": "allowed"}
+    office.roster.ami_event(item("102"))
+    await office.tells("joined Alice")
 
 
 @pytest.mark.parametrize("error", [AmiUnknown("silent"), AmiNotConnected("gone")])
