@@ -282,14 +282,12 @@ async def test_profanity(stage: Stage, accounts: Accounts) -> None:
     """What a person does in a client that people use."""
     server = stage.accounts.server
     async with Profanity(server, stage.login.jid, stage.login.password, stage.address.partition("/")[0]) as client:
-        client.type(f"/cmd exec dial {stage.address}")
-        await client.shows("Number, name or address")
+        await client.execute("dial", stage.address, "Number, name or address")
         client.type("/field1 601")
         await client.shows("Field updated")
         client.type("/form submit")
         await client.shows("and 601 is called.")
-        client.type(f"/cmd exec devices {stage.address}")
-        await client.shows("PJSIP/202: free")
+        await client.execute("devices", stage.address, "PJSIP/202: free")
     assert stage.house.acting.done == [("dial", stage.house.bob.jid, "601", "PJSIP/102")]
 
 
@@ -499,8 +497,7 @@ class TestTelephones:
         alice, bob = await floor.phones("101", "102")
         login = floor["alice"].login
         async with Profanity(floor.server, login.jid, login.password) as client:
-            client.type(f"/cmd exec dial {floor.jid}")
-            await client.shows("Number, name or address")
+            await client.execute("dial", floor.jid, "Number, name or address")
             client.type("/field1 102")
             await client.shows("Field updated")
             client.type("/form submit")

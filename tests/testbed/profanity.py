@@ -71,6 +71,24 @@ class Profanity:
         self.type(f'/join {room} nick "{nick}"' + (f' password "{password}"' if password else ""))
         return await self.shows("You have joined the room as")
 
+    async def execute(self, node: str, jid: str, opens: str, timeout: float = 10.0) -> str:
+        """Execute a command (XEP-0050), and return the screen that shows ``opens``.
+
+        Right after its login profanity refuses that: it does not know yet what its server can do. Then it is typed
+        again, as people would.
+
+        Raises:
+            AssertionError: the screen does not show it within ``timeout`` seconds.
+        """
+        refused = "Server does not support ad hoc commands"
+        for _ in range(3):
+            self.type("/clear")
+            self.type(f"/cmd exec {node} {jid}")
+            screen = await self.shows(opens, timeout, otherwise=refused)
+            if opens in screen:
+                return screen
+        raise AssertionError(f"profanity goes on to say: {refused}")
+
     def type(self, text: str) -> None:
         """Type a line and press Enter."""
         self._run("send-keys", "-l", text)
@@ -80,15 +98,15 @@ class Profanity:
         """Return what the terminal shows now."""
         return self._run("capture-pane", "-p").rstrip()
 
-    async def shows(self, text: str, timeout: float = 10.0) -> str:
-        """Wait until the terminal shows ``text``, and return the whole screen.
+    async def shows(self, text: str, timeout: float = 10.0, *, otherwise: str = "") -> str:
+        """Wait until the terminal shows ``text``, or ``otherwise`` if given, and return the whole screen.
 
         Raises:
             AssertionError: it does not within ``timeout`` seconds; the message has the screen.
         """
         try:
             async with asyncio.timeout(timeout):
-                while text not in (screen := self.screen()):
+                while text not in (screen := self.screen()) and not (otherwise and otherwise in screen):
                     await asyncio.sleep(_LOOK)
         except TimeoutError:
             raise AssertionError(f"profanity does not show {text!r} but:\n{self.screen()}") from None
