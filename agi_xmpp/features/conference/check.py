@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
-from agi_xmpp.ami.model import Message
 from agi_xmpp.config import ConferenceSettings, SipSettings
 from agi_xmpp.errors import AmiRefused, SipError
+from agi_xmpp.features.phone.check import Manager, value_of
 from agi_xmpp.sip.copies import open_copies
 
 #: Seconds for the copy of a SIP packet to come. It comes at once if it comes.
@@ -17,16 +16,6 @@ COPY_TIME = 2.0
 
 #: Rooms that are named at the most: with a wrong context, all are wrong in the same way.
 NAMED = 10
-
-
-class Manager(Protocol):
-    """What is needed of `agi_xmpp.ami.model.Ami`."""
-
-    async def action(self, name: str, headers: Mapping[str, str] | None = None) -> Message:
-        """See `Ami.action`."""
-
-    async def items(self, name: str, headers: Mapping[str, str] | None = None) -> Sequence[Message]:
-        """See `Ami.items`."""
 
 
 async def check_conferences(
@@ -120,8 +109,4 @@ async def _dialplan(settings: ConferenceSettings, ami: Manager) -> list[str]:
 async def _exists(ami: Manager, place: str) -> bool:
     """Tell whether a context, or an extension in one, is there; True if this Asterisk cannot say."""
     arguments = f"{place},1" if "," in place else place
-    try:
-        answer = await ami.action("Getvar", {"Variable": f"DIALPLAN_EXISTS({arguments})"})
-    except AmiRefused:
-        return True
-    return answer.get("Value", "") != "0"
+    return await value_of(ami, f"DIALPLAN_EXISTS({arguments})") != "0"

@@ -29,7 +29,7 @@ NAMED = 10
 
 
 class Manager(Protocol):
-    """What is needed of `agi_xmpp.ami.model.Ami`."""
+    """What checks need of `agi_xmpp.ami.model.Ami`."""
 
     async def action(self, name: str, headers: Mapping[str, str] | None = None) -> Message:
         """See `Ami.action`."""
@@ -56,7 +56,7 @@ async def check_exchange(settings: PhoneSettings, ami: Manager, say: Callable[[s
         problems.append(f"which phones can be reached is not known: {error}")
     people = People(settings)
     context, extensions = settings.context, {person.extension: person for person in people}
-    if await _value(ami, f"DIALPLAN_EXISTS({context})") == "0":
+    if await value_of(ami, f"DIALPLAN_EXISTS({context})") == "0":
         problems.append(f'Asterisk has no context {context} (phone.context): asterisk -rx "dialplan show" lists them')
         extensions.clear()
     # Asterisk says so of what no driver has; a phone that is only switched off is UNAVAILABLE.
@@ -64,12 +64,12 @@ async def check_exchange(settings: PhoneSettings, ami: Manager, say: Callable[[s
         f"{person.jid}: Asterisk knows no device {device}"
         for person in people
         for device in person.devices
-        if await _value(ami, f"DEVICE_STATE({device})") == "INVALID"
+        if await value_of(ami, f"DEVICE_STATE({device})") == "INVALID"
     ]
     unknown += [
         f"{person.jid}: context {context} has no extension {extension}"
         for extension, person in extensions.items()
-        if await _value(ami, f"DIALPLAN_EXISTS({context},{extension},1)") == "0"
+        if await value_of(ami, f"DIALPLAN_EXISTS({context},{extension},1)") == "0"
     ]
     problems += unknown[:NAMED]
     if len(unknown) > NAMED:
@@ -81,7 +81,7 @@ async def check_exchange(settings: PhoneSettings, ami: Manager, say: Callable[[s
     return not problems
 
 
-async def _value(ami: Manager, function: str) -> str:
+async def value_of(ami: Manager, function: str) -> str:
     """Return the value of a function of the dialplan; "" if this Asterisk has no such function."""
     try:
         return (await ami.action("Getvar", {"Variable": function})).get("Value", "")
