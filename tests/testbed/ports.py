@@ -5,24 +5,41 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections import deque
+from collections.abc import Iterable
 
 #: Below the ports that Linux gives to outgoing connections (32768…): none of those can take a port between the moment
 #: we find it free and the moment the server binds it.
 _ALL = range(20_000, 32_000)
 
-#: Each process of pytest-xdist (``gw0``, ``gw1``, …) has ports of its own, for the same reason.
-_PROCESSES = 8
-_RANGE = _ALL[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES :: _PROCESSES]
-_taken: set[int] = set()
+
+class Ports:
+    """Ports that go round: one that has been given comes again only after all the others.
+
+    A test may count on a port that nobody listens on, or close one and open it again; and a whole run asks for more
+    ports than there are.
+    """
+
+    def __init__(self, ports: Iterable[int]) -> None:
+        self._ring = deque(ports)
+
+    def free(self) -> int:
+        """Return a port that nobody uses now, neither for TCP nor for UDP.
+
+        Raises:
+            OSError: All of them are in use.
+        """
+        for _ in range(len(self._ring)):
+            port = self._ring[0]
+            self._ring.rotate(-1)
+            if _is_free(port):
+                return port
+        raise OSError("no free port on this machine")
 
 
-def free_port() -> int:
-    """Return a port that nobody uses now, and that this process does not get again."""
-    for port in random.sample(_RANGE, len(_RANGE)):
-        if port not in _taken and _is_free(port):
-            _taken.add(port)
-            return port
-    raise OSError("no free port on this machine")
+def of_process(worker: str, workers: int) -> range:
+    """Return the ports of one process of pytest-xdist (``gw0``, ``gw1``, …): each has ports of its own."""
+    return _ALL[int(worker.removeprefix("gw")) :: workers]
 
 
 def _is_free(port: int) -> bool:
@@ -34,3 +51,12 @@ def _is_free(port: int) -> bool:
             except OSError:
                 return False
     return True
+
+
+_OURS = of_process(os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+_PORTS = Ports(random.sample(_OURS, len(_OURS)))
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now, and that this process does not get again soon: see `Ports`."""
+    return _PORTS.free()
