@@ -22,7 +22,7 @@ from tests.testbed.client import Buddy, Heard
 from tests.testbed.ports import free_port
 from tests.testbed.scene import Scene
 from tests.testbed.service import Account, Service
-from tests.testbed.xmpp import Accounts, Login, Prosody, XmppServer
+from tests.testbed.xmpp import Accounts, Login, XmppServer
 
 NAMESPACE = "urn:xmpp:contact-disco:0"
 DISCO = f"{{{NAMESPACE}}}"
@@ -278,15 +278,14 @@ async def test_the_dialplan_asks(scene: Scene, people: Path) -> None:
 
 
 async def test_the_name_in_a_vcard4(scene: Scene, people: Path) -> None:
-    if not isinstance(scene.server, Prosody):
-        pytest.skip("ejabberd answers no request for a vCard4")
     with people.open("a") as file:
         file.write(f"{scene.bob.jid};;102;\n")
     scene.service.sections["contacts"] = {"account": "pbx", "country": "US", "directory": [str(people)]}
     await scene.service.reload()
     since = scene.service.log_size()
     vcard = "<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'><fn><text>Robert the Fourth</text></fn></vcard>"
-    await scene.bob.request(scene.bob.jid, vcard)
+    item = f"<publish node='urn:xmpp:vcard4'><item id='current'>{vcard}</item></publish>"
+    await scene.bob.request(scene.bob.jid, f"<pubsub xmlns='http://jabber.org/protocol/pubsub'>{item}</pubsub>")
     found = await scene.result(await scene.run("AGI({agi}/jabber_lookup,pbx,102)", show=SHOW))
     assert (found["JABBER_LOOKUP_STATUS"], found["JABBER_LOOKUP_NAME"]) == ("FOUND", "Robert the Fourth")
     # Prosody makes a vcard-temp of it, too: the newer form itself was there to be read.

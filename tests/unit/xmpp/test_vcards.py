@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import aioxmpp
+import aioxmpp.pubsub.xso
 import aioxmpp.vcard.xso
 import aioxmpp.xml
 import pytest
@@ -14,10 +15,13 @@ import pytest
 from agi_xmpp.errors import NotConnected
 from agi_xmpp.xmpp import vcards
 from agi_xmpp.xmpp.model import Jid
-from agi_xmpp.xmpp.xso.vcard4 import VCard4
 
 JULIET = Jid("juliet", "capulet.lit", "balcony")
-NEW = "<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'>{}</vcard>"
+NEW = (
+    "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:vcard4'><item id='current'>"
+    "<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'>{}</vcard></item></items></pubsub>"
+)
+NONE = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:vcard4'/></pubsub>"
 OLD = "<vCard xmlns='vcard-temp'>{}</vCard>"
 NEW_JULIET = NEW.format("<fn><text> Juliet Capulet\n</text></fn><url><uri>https://x.org</uri></url>")
 OLD_JULIET = OLD.format("<N><FAMILY>Capulet</FAMILY></N><FN>Juliet C.</FN>")
@@ -29,7 +33,7 @@ class Asked:
     """Answers requests as it was told to, new form and old form."""
 
     def __init__(self, new: Any, old: Any) -> None:
-        self._answers = {VCard4: new, aioxmpp.vcard.xso.VCard: old}
+        self._answers = {aioxmpp.pubsub.xso.Request: new, aioxmpp.vcard.xso.VCard: old}
         self.requests: list[Any] = []
         self.replies: list[asyncio.Future[Any]] = []
 
@@ -51,6 +55,7 @@ class Asked:
     [
         (NEW_JULIET, OLD_JULIET, "Juliet Capulet"),
         (REFUSED, OLD_JULIET, "Juliet C."),
+        (NONE, OLD_JULIET, "Juliet C."),
         (NEW.format(""), OLD_JULIET, "Juliet C."),
         (NEW.format("<fn/>"), OLD_JULIET, "Juliet C."),
         (NEW_JULIET, REFUSED, "Juliet Capulet"),
