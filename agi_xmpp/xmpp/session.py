@@ -15,13 +15,14 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from typing import Any, cast
 
 import aioxmpp
 import aioxmpp.roster.xso
 from aioxmpp.errors import XMPPError
 
+from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadText, Bounced, ConfigError, NotAcknowledged, NotConfirmed, NotConnected, XmppError
 from agi_xmpp.xmpp import room_stanzas, stanzas, vcards
@@ -109,7 +110,7 @@ class BaseSession:
         self._rooms = Rooms(account, self._link, settings, self._occupant_left)
         self._uploads = Uploads(account, self._link, settings)
         self._window = asyncio.Semaphore(WINDOW)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(log, f"account {account}")
         self._drains: dict[Jid, asyncio.Task[None]] = {}
         self._sending: set[Sent] = set()
         self._receiving: set[asyncio.Future[IncomingMessage | XmppError]] = set()
@@ -154,8 +155,7 @@ class BaseSession:
             self._dropped(message, "the service stops")
         self._errands.stop()
         self._contact_disco.stop()
-        for task in list(self._tasks):
-            task.cancel()
+        await self._background.stop()
         for future in self._receiving:
             if not future.done():
                 future.set_result(NotConnected(f"account {self._account} is being stopped"))
@@ -274,7 +274,7 @@ class BaseSession:
         contact = address.bare
         if contact not in self._drains:
             # One task for each contact: in order for everybody, and nobody waits behind another's message.
-            self._drains[contact] = self._spawn(self._drain(contact))
+            self._drains[contact] = self._background.spawn(self._drain(contact))
         return message.id
 
     async def _drain(self, contact: Jid) -> None:
@@ -538,7 +538,7 @@ class BaseSession:
         self._uploads.session_began()
         self._sign_in()
         self._rooms.session_began()
-        self._spawn(self._phones.session_began())
+        self._background.spawn(self._phones.session_began())
         for guest in self._guests.values():
             guest.session_began()
 
@@ -668,7 +668,7 @@ class BaseSession:
         elif not self._stopping:
             self._owed.append(stanza)
             if len(self._owed) == 1:
-                self._spawn(self._pay_when_resumed())
+                self._background.spawn(self._pay_when_resumed())
 
     async def _pay_when_resumed(self) -> None:
         with contextlib.suppress(NotConnected):
@@ -736,18 +736,6 @@ class BaseSession:
             pass  # the link has told why; the next session asks again
         return None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something in the background until it ends or the session stops. What it raises is logged."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("account %s: internal error", self._account, exc_info=error)
-
     def _tell_news(self, *contacts: Jid) -> None:
         """Wake who waits for presence, and tell the guests of contacts (bare JIDs) whose presence may have changed."""
         self._news.set()
@@ -783,7 +771,7 @@ class ClientSession(BaseSession):
         roster = self._link.request(stanzas.roster_request())
         # Right behind the request: the server knows that we want the roster's changes, and answers can reach us.
         self._link.post(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
-        self._spawn(self._settle_in(roster))
+        self._background.spawn(self._settle_in(roster))
 
     def _subscription_came(self, presence: Any, who: Jid) -> None:
         kind = presence.type_

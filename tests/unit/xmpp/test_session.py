@@ -965,7 +965,7 @@ async def test_carbons_are_asked_for_only_if_they_are_offered(server: FakeServer
 
     server.answers[CARBONS + "enable"] = note
     async with online(server) as session:
-        await asyncio.gather(*session._tasks)
+        await asyncio.gather(*session._background._tasks)
         assert not asked.is_set()
 
 
@@ -1096,7 +1096,7 @@ async def test_buddies_are_asked_for_their_presence_at_login(
 ) -> None:
     server.does.roster = f"<item jid='{BOB}' subscription='{subscription}'/>"
     async with online(server, subscribe=True) as session:
-        await asyncio.gather(*session._tasks)
+        await asyncio.gather(*session._background._tasks)
         session._link.post(stanzas.subscription("subscribed", session._buddies[0]))  # marks the end
         await server.hears("presence")  # our own
         kinds = [(await server.hears("presence")).get("type")]
