@@ -256,7 +256,7 @@ class Service:
         """Make anew what has changed of the connection to Asterisk, and of the services that live on it."""
         another_ami = new.ami != old.ami
         phones = another_ami or _phones_changed(old, new, fresh)
-        conferences = another_ami or self._conferences_changed(old, new, fresh)
+        conferences = another_ami or await self._conferences_changed(old, new, fresh)
         served = self._phones.session if self._phones else None
         if conferences:
             await self._stop_conferences()
@@ -354,14 +354,14 @@ class Service:
         if self._phones is not None:
             self._phones.convener = convener
 
-    def _conferences_changed(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> bool:
+    async def _conferences_changed(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> bool:
         """Tell whether the conferences must begin anew; if not, they are by the new settings from now on."""
         conference = new.conference
         if conference is None or self._conferences is None:
             return conference is not None or old.conference is not None
         if {conference.account, conference.phones} & fresh.keys():
             return True
-        return not self._conferences.apply(conference, new.phone)
+        return not await self._conferences.apply(conference, new.phone)
 
     # Contacts
 

@@ -117,12 +117,10 @@ class Conferences:
     After each call of `event` and `resync`, ask Asterisk about those that `take_questions` returns, and say by `answer`
     what it said: they are told of from then on.
 
-    Args:
-        own_device: the phone of our own leg, such as ``PJSIP/agi-xmpp``, which is hidden; "" if there is none.
     """
 
-    def __init__(self, own_device: str = "") -> None:
-        self._own_device = own_device
+    def __init__(self) -> None:
+        self._own_devices: set[str] = set()
         self._members: dict[_Place, _Member] = {}
         self._told: dict[str, dict[str, Participant]] = {}  # by conference and Uniqueid
         self._over: OrderedDict[str, None] = OrderedDict()  # Uniqueids of channels that have hung up
@@ -132,6 +130,16 @@ class Conferences:
         #: In the order in which something happened there.
         self._touched: dict[_Place, None] = {}
         self._questions: dict[_Place, None] = {}
+
+    # Our own legs
+
+    def hide(self, device: str) -> None:
+        """Take a phone for our own leg from now on, such as ``PJSIP/agi-xmpp``: nobody is told of it."""
+        self._own_devices.add(device)
+
+    def show(self, device: str) -> None:
+        """Take no channel of this phone for our own leg from now on. Those that are in go on to be taken for it."""
+        self._own_devices.discard(device)
 
     # Who is in
 
@@ -232,7 +240,7 @@ class Conferences:
         channel, uid, place = message["Channel"], message["Uniqueid"], _place(message)
         if channel.startswith(_HIDDEN) or uid in self._over:
             return
-        if device_of(channel) == self._own_device:
+        if device_of(channel) in self._own_devices:
             self._own[place] = channel
             return
         participant = Participant(

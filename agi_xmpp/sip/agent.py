@@ -50,6 +50,22 @@ class SipAgent:
             self._line = None
         self._legs.clear()
 
+    async def apply(self, settings: SipSettings) -> None:
+        """Use other settings for calls from now on.
+
+        Legs that are there end: their listeners are told so, and have to hang up. They have ``timeout`` seconds for
+        what they are about to send.
+        """
+        async with self._opening:
+            line, self._line = self._line, None
+            timeout, self._settings = self._settings.timeout, settings
+            legs = list(self._legs)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout + STOP_TIME):
+                await asyncio.gather(*(leg.make_way("[conference.sip] has been changed") for leg in legs))
+        if line is not None:
+            line.close()
+
     async def call(self, number: str, listener: LegListener, *, display: str = "") -> Leg:
         """Call a number and return when it has been answered.
 
@@ -119,6 +135,7 @@ class Leg:
         self._line = line
         self._listener = listener
         self._answer: asyncio.Future[SipError | None] = asyncio.get_running_loop().create_future()
+        self._hung_up = asyncio.Event()
         self._call: Call = line.core.call(number, display, self)
         self.call_id = self._call.dialog.call_id
         line.schedule()
@@ -165,6 +182,15 @@ class Leg:
         self._call.hang_up(lambda: _settle(done, None))
         self._line.schedule()
         await done
+        self._hung_up.set()
+
+    async def make_way(self, reason: str) -> None:
+        """Have the listener end the leg as soon as it has been answered; return when it is over, or never was."""
+        await asyncio.wait([self._answer])
+        if self._answer.cancelled() or self._answer.result() is not None:
+            return
+        self.ended(reason)
+        await self._hung_up.wait()
 
     # What the call tells (`agi_xmpp.sip.call.Watcher`)
 

@@ -389,7 +389,7 @@ async def test_conferences_go_on_where_the_user_map_changes(made, monkeypatch):
         async def stop(self):
             log.append(("conferences end",))
 
-        def apply(self, _conference, phone):
+        async def apply(self, _conference, phone):
             told.append(list(phone.user) if phone is not None else [])
             return self.in_place
 

@@ -18,12 +18,11 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from agi_xmpp.ami import confbridge
-from agi_xmpp.ami.calls import device_of
 from agi_xmpp.ami.conferences import Change, Conferences, Participant, PhoneChanged, PhoneJoined, PhoneLeft
 from agi_xmpp.ami.model import Ami, AmiState, Message
 from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, SipSettings
-from agi_xmpp.errors import AmiError, AmiRefused, AmiUnknown, BadJid, NotConnected
+from agi_xmpp.errors import AmiError, AmiUnknown, BadJid, NotConnected
 from agi_xmpp.features.conference.archive.archive import Archive
 from agi_xmpp.features.conference.archive.mam import Mam
 from agi_xmpp.features.conference.elsewhere.bridges import Bridges
@@ -31,9 +30,8 @@ from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
 from agi_xmpp.features.conference.invitations.convener import Convener
 from agi_xmpp.features.conference.invitations.reception import Reception
 from agi_xmpp.features.conference.model import Archived, ConferenceRoom, Invitation, Utterance
+from agi_xmpp.features.conference.phones.legs import Legs
 from agi_xmpp.features.conference.phones.roster import Roster
-from agi_xmpp.features.conference.phones.texts import PhoneTexts
-from agi_xmpp.features.conference.phones.true_senders import TrueSenders
 from agi_xmpp.features.conference.phones.whispers import Whispers
 from agi_xmpp.features.conference.phones_host import PhonesHost
 from agi_xmpp.features.conference.room import nicks
@@ -51,20 +49,13 @@ from agi_xmpp.xmpp.model import Jid, Session, StanzaPort
 
 log = logging.getLogger("agi_xmpp.conference")
 
-#: Seconds between attempts to reach a conference with our leg at the most.
-CALL_RETRY_MAX = 30.0
 #: Seconds between attempts of a phone to enter a room of another service at the most, and between looks at what is due.
 ENTRY_RETRY_MAX, LOOK = 300.0, 2.0
-
-#: Seconds for which our leg stays in a conference when the last one has left chat: an XMPP server that stops says so of
-#: everybody before it goes. And seconds that people then get, once it is there again, to come back.
-GRACE = 2.0
-RETURN_TIME = 30.0
 
 #: Keys of ``[conference]`` that can change while people are in. ``archive_days`` cannot from or to 0.
 IN_PLACE = {
     *("room", "rooms", "allow", "owners", "max_rooms", "max_occupants"),
-    *("history", "archive_days", "invite_time", "invite_context"),
+    *("history", "archive_days", "invite_time", "invite_context", "sip"),
 }
 
 
@@ -106,22 +97,15 @@ class Gateway:
         self._watch = watch
         self._archive = Archive(directory, settings.archive_days)
         self._people = People(phone) if phone is not None else None
-        self._own_device = f"PJSIP/{settings.sip.endpoint}"
-        self._conferences = Conferences(self._own_device)
-        self._agent = make_agent(settings.sip)
-        self._senders = TrueSenders(settings.sip, ami, self._heard)
-        self._texts: dict[str, PhoneTexts] = {}
+        self._conferences = Conferences()
+        self._legs = Legs(settings.sip, ami, self._conferences, self._room, self._heard, make_agent)
         self._whispers = Whispers(ami)
         #: Channels of banned phones that are being thrown out.
         self._expelled: set[str] = set()
         self._outgoing = Outgoing(self._start_anew)
         self._mam = Mam(self._archive, self._outgoing.send)
         self._background = Background(log, "conferences")
-        self._roster = Roster(ami, self._conferences, self._apply, self._check_legs)
-        self._streaming = asyncio.Event()
-        self._was_away = False
-        self._return_until = 0.0
-        self._parting: set[str] = set()
+        self._roster = Roster(ami, self._conferences, self._apply, self._legs.check)
         self._port: StanzaPort | None = None
         self._phones_port: StanzaPort | None = None
         table = store.table("conference")
@@ -171,8 +155,7 @@ class Gateway:
             ConfigError: the archive cannot be used.
         """
         await self._archive.start()
-        await self._agent.start()
-        await self._senders.start()
+        await self._legs.start()
         self.rooms.restore()
         for room in self.rooms.own_rooms:
             room.load_history(await self._archive.recent(room.address, self._settings.history))
@@ -200,12 +183,10 @@ class Gateway:
         await self._roster.stop()
         await self._background.stop()
         await self._whispers.stop()
-        await asyncio.gather(*(texts.stop() for texts in self._texts.values()))
-        await self._agent.stop()
-        await self._senders.stop()
+        await self._legs.stop()
         await self._archive.close()
 
-    def apply(self, settings: ConferenceSettings, phone: PhoneSettings | None) -> bool:
+    async def apply(self, settings: ConferenceSettings, phone: PhoneSettings | None) -> bool:
         """Use other settings from now on; whoever is in a room stays.
 
         Args:
@@ -228,11 +209,11 @@ class Gateway:
             self._archive.keep_for(settings.archive_days)
         self._reception.apply(settings, phone, people)
         self._use_people(people)
-        self._senders.retry()
         for number in self._bridges.apply(self.rooms.elsewhere):
             self.occupancy_changed(number)
         for number in self._conferences.numbers():
             self._tell_of_phones(number)
+        await self._legs.apply(settings.sip)
         return True
 
     def _can_change_to(self, settings: ConferenceSettings) -> bool:
@@ -262,21 +243,15 @@ class Gateway:
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
         status = [*self.rooms.status(), *(room.status() for room in self._bridges.rooms)]
-        rooms = [{**room, **self._state_of_texts(str(room["number"]))} for room in status]
+        rooms = [{**room, **self._legs.status(str(room["number"]))} for room in status]
         bridges = (room.problem for room in self._bridges.rooms)
         return {
             "account": self.session.account,
             "in_sight": not self._roster.problem,
             "rooms": rooms,
-            "senders": self._senders.status(),
-            "problems": [*filter(None, [self._roster.problem, self._senders.problem, *bridges])],
+            "senders": self._legs.senders_status(),
+            "problems": [*filter(None, [self._roster.problem, self._legs.problem, *bridges])],
         }
-
-    def _state_of_texts(self, number: str) -> dict[str, Any]:
-        texts = self._texts.get(number)
-        if texts is None:
-            return {"texts": "not needed", "texts_fail": False}
-        return {"texts": texts.state, "texts_fail": texts.fails}
 
     def phone_jid(self, participant: Participant) -> Jid | None:
         """Return the address of a phone that is in a conference; None if it has none, or does not want it known."""
@@ -302,9 +277,7 @@ class Gateway:
 
     def stream_began(self) -> None:
         """See `StanzaHost.stream_began`."""
-        self._streaming.set()
-        if self._was_away:
-            self._return_until = time.monotonic() + RETURN_TIME
+        self._legs.stream_began()
         self._outgoing.stream_began()
         for room in self.rooms.own_rooms:
             room.verify()
@@ -312,8 +285,7 @@ class Gateway:
     def stream_ended(self) -> None:
         """See `StanzaHost.stream_ended`."""
         self._outgoing.stream_ended()
-        self._streaming.clear()
-        self._was_away = True
+        self._legs.stream_ended()
 
     def _start_anew(self) -> None:
         """Have everybody enter anew: what was said meanwhile could not be kept for them."""
@@ -324,14 +296,11 @@ class Gateway:
     def ami_connected(self) -> None:
         """Ask Asterisk who is in which conference."""
         self._roster.ami_connected()
-        self._senders.ami_connected()
+        self._legs.ami_connected()
 
     def ami_event(self, event: Message) -> None:
         """Take an event."""
-        if event.get("Event") == "ConfbridgeJoin" and device_of(event["Channel"]) == self._own_device:
-            texts = self._texts.get(event["Conference"])
-            if texts is not None:
-                texts.entered()
+        self._legs.ami_event(event)
         self._reception.ami_event(event)
         self._roster.ami_event(event)
 
@@ -339,26 +308,6 @@ class Gateway:
         """Wait a moment for Asterisk to come back; then its conferences count as over."""
         self._reception.ami_disconnected()
         self._roster.ami_disconnected()
-
-    def _check_legs(self) -> None:
-        """Compare our legs with Asterisk's lists: it may have been restarted, or we."""
-        listed = self._conferences.own_legs()
-        for number, texts in self._texts.items():
-            if all(number != other for other, _ in listed):
-                texts.left()
-        for number, channel in listed:
-            texts_of_it = self._texts.get(number)
-            if texts_of_it is None or not texts_of_it.has_leg:
-                log.info("conference %s: %s is a leg that was left over", number, channel)
-                self._background.spawn(self._remove_leg(number, channel))
-
-    async def _remove_leg(self, number: str, channel: str) -> None:
-        try:
-            await confbridge.kick(self._ami, number, channel)
-        except AmiRefused:
-            pass  # it has gone by itself
-        except AmiError as error:
-            log.warning("conference %s: %s could not be thrown out: %s", number, channel, error)
 
     def _apply(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -370,15 +319,15 @@ class Gateway:
     def _apply_one(self, change: Change) -> None:
         match change:
             case PhoneJoined(number, participant):
-                self._senders.phone_is_in(number, participant.channel)
+                self._legs.phone_is_in(number, participant.channel)
                 self._phone_joined(number, participant)
             case PhoneChanged(number, participant):
-                self._senders.phone_is_in(number, participant.channel)
+                self._legs.phone_is_in(number, participant.channel)
                 room = self._room(number)
                 if room is not None:
                     room.phone_changed(participant)
             case PhoneLeft(number, channel):
-                self._senders.phone_left(number, channel)
+                self._legs.phone_left(number, channel)
                 self._expelled.discard(channel)
                 room = self._room(number)
                 if room is not None:
@@ -419,10 +368,7 @@ class Gateway:
 
     def say(self, number: str, utterance: Utterance) -> None:
         """See `Outside.say`."""
-        if (texts := self._texts.get(number)) is not None:
-            texts.say(utterance)
-        elif (room := self._room(number)) is not None:
-            room.spoken(utterance)
+        self._legs.say(number, utterance)
 
     def whisper(self, number: str, channel: str, utterance: Utterance) -> None:
         """See `Outside.whisper`."""
@@ -480,29 +426,11 @@ class Gateway:
     def occupancy_changed(self, number: str) -> None:
         """See `Outside.occupancy_changed`."""
         room = self._room(number)
-        texts = self._texts.get(number)
-        if texts is not None and texts.room is not room:
-            del self._texts[number]
-            self._senders.forget(number)
-            texts.want(False)  # what waits is for the room that was, and is said now
-            self._background.spawn(texts.stop())
-            texts = None
-        if room is None:
-            return
         if isinstance(room, Room):
             self._reception.occupancy_changed(room)
             if not room.phones:
                 self._tell_of_phones(number)
-        has_phones = bool(self._conferences.of(number))
-        wanted = room.has_listeners and has_phones
-        if wanted and texts is None:
-            pace = Pace(CALL_RETRY_MAX, time.monotonic)
-            heard = partial(self._senders.heard, number)
-            texts = self._texts[number] = PhoneTexts(room, self._agent, pace, heard)
-        if texts is not None and texts.wanted and has_phones and not wanted:
-            self._part_soon(number)
-        elif texts is not None:
-            texts.want(wanted)
+        self._legs.occupancy_changed(number)
 
     def _heard(self, number: str, display: str, text: str, sender: str | None) -> None:
         """Take what a phone has written; arguments as of `ConferenceRoom.phone_said`."""
@@ -514,21 +442,6 @@ class Gateway:
             self._reception.heard(room, display, text, sender)
         elif room is not None:
             room.phone_said(display, text, sender)
-
-    def _part_soon(self, number: str) -> None:
-        """Let our leg go, unless somebody comes back to chat."""
-        if number not in self._parting:
-            self._parting.add(number)
-            self._background.spawn(self._part(number))
-
-    async def _part(self, number: str) -> None:
-        await asyncio.sleep(GRACE)
-        await self._streaming.wait()
-        await asyncio.sleep(max(0.0, self._return_until - time.monotonic()))
-        self._parting.discard(number)
-        room, texts = self._room(number), self._texts.get(number)
-        if texts is not None and texts.room is room and not texts.room.has_listeners:
-            texts.want(False)
 
     def now(self) -> datetime:
         """See `Outside.now`."""

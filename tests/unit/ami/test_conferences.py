@@ -38,8 +38,9 @@ def done(work: Coroutine[Any, Any, _T]) -> _T:
 class Watch:
     """Follows the changes as their user does, and checks that each makes sense."""
 
-    def __init__(self, own_device: str = "", withheld: Collection[str] = ()) -> None:
-        self.model = Conferences(own_device)
+    def __init__(self, own_device: str = "PJSIP/nobody", withheld: Collection[str] = ()) -> None:
+        self.model = Conferences()
+        self.model.hide(own_device)
         self.seen: dict[str, dict[str, Participant]] = {}
         self.words: list[str] = []
         self._withheld = withheld
@@ -328,7 +329,8 @@ LEG = "PJSIP/agi-xmpp-00000001"
 
 
 def test_our_own_legs_are_known_from_join_to_leave():
-    model = Conferences("PJSIP/agi-xmpp")
+    model = Conferences()
+    model.hide("PJSIP/agi-xmpp")
     model.event(join(LEG))
     model.event(join("PJSIP/agi-xmpp-00000002", "1.2", "board"))
     assert model.own_legs() == [("staff", LEG), ("board", "PJSIP/agi-xmpp-00000002")]
@@ -339,7 +341,8 @@ def test_our_own_legs_are_known_from_join_to_leave():
 
 
 def test_our_own_legs_are_known_by_the_lists():
-    model = Conferences("PJSIP/agi-xmpp")
+    model = Conferences()
+    model.hide("PJSIP/agi-xmpp")
     model.event(join(LEG))
     model.begin_resync()
     model.resync([join("PJSIP/agi-xmpp-00000002", "1.2")])

@@ -12,6 +12,7 @@ from sipmessage import Message, Request
 
 from agi_xmpp.config import SipSettings
 from agi_xmpp.errors import SipNotReached, SipRefused, SipUnknown
+from agi_xmpp.sip import agent as module
 from agi_xmpp.sip.agent import SipAgent
 from tests.unit.sip.exchange import SDP, respond
 
@@ -247,3 +248,60 @@ async def test_only_what_no_leg_needs_is_looked_up_anew(agent, far):
     with pytest.raises(SipRefused):
         await agent.call("6001", Listener())
     assert len(far.clients) == 1
+
+
+async def test_other_settings_end_the_legs_when_what_is_under_way_has_arrived(agent, far):
+    far.answers["MESSAGE"] = 0
+    listener = Listener()
+    leg = await agent.call("6000", listener)
+    text = asyncio.create_task(leg.send_text("still by the old ones", "Romeo"))
+    await far.came("MESSAGE")
+    change = asyncio.create_task(agent.apply(SipSettings(port=far.port, endpoint="other")))
+    assert await listener.next() == ("[conference.sip] has been changed",)
+    far.answers["MESSAGE"] = 202
+    await text  # sent again: UDP
+    await leg.hang_up()
+    await change
+    await agent.call("6000", Listener())
+    users = [request.from_address.uri.user for request in far.requests if request.method == "INVITE"]
+    assert users == ["gw", "other"]
+    assert len(far.clients) == 2
+
+
+async def test_other_settings_wait_for_a_call_that_is_being_made(agent, far):
+    far.answers["INVITE"] = 180
+    listener = Listener()
+    call = asyncio.create_task(agent.call("6000", listener))
+    await far.came("INVITE")
+    change = asyncio.create_task(agent.apply(SipSettings(port=far.port, endpoint="other")))
+    invite = far.requests[0]
+    far.transport.sendto(respond(invite, 200, f"Contact: <sip:127.0.0.1:{far.port}>", body=SDP), far.clients[0])
+    leg = await call
+    assert await listener.next() == ("[conference.sip] has been changed",)
+    await leg.hang_up()
+    await change
+
+
+@pytest.mark.parametrize("answer", ["refused", "given up"])
+async def test_other_settings_do_not_wait_for_a_call_that_comes_to_nothing(agent, far, answer):
+    far.answers["INVITE"] = 180
+    call = asyncio.create_task(agent.call("6000", Listener()))
+    await far.came("INVITE")
+    change = asyncio.create_task(agent.apply(SipSettings(port=far.port, endpoint="other")))
+    await asyncio.sleep(0)
+    if answer == "refused":
+        far.transport.sendto(respond(far.requests[0], 404), far.clients[0])
+    else:
+        call.cancel()
+    with pytest.raises((SipRefused, asyncio.CancelledError)):
+        await call
+    await change
+
+
+async def test_a_leg_that_nobody_ends_is_left_after_a_while(far, monkeypatch):
+    monkeypatch.setattr(module, "STOP_TIME", 0.1)
+    agent = SipAgent(SipSettings(port=far.port, endpoint="gw", timeout=0.1))
+    await agent.start()
+    await agent.call("6000", Listener())
+    await agent.apply(SipSettings(port=far.port, endpoint="other"))
+    await agent.stop()

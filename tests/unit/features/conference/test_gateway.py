@@ -14,9 +14,10 @@ import pytest
 from agi_xmpp.ami.model import AmiInfo, AmiState, Message
 from agi_xmpp.config import ConferenceSettings, PhoneSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown, ConfigError, Refused
-from agi_xmpp.features.conference import gateway, stanzas
+from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.archive.messages import Query
 from agi_xmpp.features.conference.gateway import Gateway
+from agi_xmpp.features.conference.phones import legs
 from agi_xmpp.store import Store
 from agi_xmpp.watch import Watch
 from agi_xmpp.xmpp.jid import parse
@@ -121,14 +122,20 @@ class Agent:
 
     def __init__(self, _settings: object) -> None:
         self.legs: asyncio.Queue[Leg] = asyncio.Queue()
+        self.made: list[Leg] = []
         self.said: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
+    async def apply(self, _settings: object) -> None:
+        for leg in self.made:
+            leg.listener.ended("other settings")
+
     async def call(self, number: str, listener: Any, *, display: str = "") -> Leg:
         leg = Leg(self, listener)
+        self.made.append(leg)
         self.legs.put_nowait(leg)
         return leg
 
@@ -173,9 +180,9 @@ class House:
         """Return the settings with other keys."""
         return ConferenceSettings.model_validate({**self.settings.model_dump(exclude_unset=True), **keys})
 
-    def apply(self, phone: PhoneSettings | None = PHONE, **keys: object) -> bool:
+    async def apply(self, phone: PhoneSettings | None = PHONE, **keys: object) -> bool:
         """Let the gateway use the settings with other keys."""
-        return self.gateway.apply(self.changed(**keys), phone)
+        return await self.gateway.apply(self.changed(**keys), phone)
 
     async def start(self) -> None:
         await self.gateway.start()
@@ -266,7 +273,7 @@ def listed(house: House, *items: dict[str, str]) -> None:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let our leg go as soon as the last one has left chat."""
-    monkeypatch.setattr(gateway, "GRACE", 0.0)
+    monkeypatch.setattr(legs, "GRACE", 0.0)
 
 
 @pytest.fixture
@@ -416,8 +423,15 @@ class TestTrueSenders:
         status = house.gateway.status()["senders"]
         assert (status["address"], status["copies"]) == (house.settings.sip.hep, 1)
 
-    async def test_other_settings_of_it_begin_anew(self, house):
-        assert not house.apply(sip={})
+    async def test_other_settings_of_it_change_in_place(self, house):
+        house.enter()
+        await house.join()
+        assert await house.apply(sip={})
+        leg = await house.agent.legs.get()
+        house.session.port.take()
+        leg.listener.text_came("Alice A", "hello chat")
+        assert house.bodies() == [("Alice A", "hello chat")]
+        assert house.gateway.status()["senders"] is None
 
 
 class TestTexts:
@@ -454,6 +468,24 @@ class TestTexts:
     async def test_our_own_leg_is_nobody(self, house):
         await self.leg(house)
         (room,) = house.gateway.rooms.own_rooms
+        assert len(room.phones) == 1
+
+    async def test_another_endpoint_is_used_in_place(self, house):
+        leg = await self.leg(house)
+        assert await house.apply(sip={"endpoint": "other"})
+        async with asyncio.timeout(5):
+            await leg.hung_up.wait()
+            again = await house.agent.legs.get()
+        house.gateway.ami_event(left("agi-xmpp"))
+        house.gateway.ami_event(joined("other"))
+        house.say("hello phones")
+        async with asyncio.timeout(5):
+            assert await house.agent.said.get() == ("Romeo", "hello phones")
+        again.listener.text_came("Alice A", "hello chat")
+        await house.settle()
+        assert sorted(house.bodies()) == [("Alice A", "hello chat"), ("Romeo", "hello phones")]
+        (room,) = house.gateway.rooms.own_rooms
+        assert room.has_listeners
         assert len(room.phones) == 1
 
     async def test_without_phones_chat_goes_on_and_no_call_is_made(self, house):
@@ -645,7 +677,7 @@ class TestXmppAway:
     @pytest.mark.parametrize("comes_back", [True, False])
     async def test_our_leg_waits_for_those_whose_server_is_restarted(self, house, monkeypatch, comes_back, said):
         """Whether the server says that they have gone, or only finds out afterwards."""
-        monkeypatch.setattr(gateway, "RETURN_TIME", 60.0 if comes_back else 0.0)
+        monkeypatch.setattr(legs, "RETURN_TIME", 60.0 if comes_back else 0.0)
         house.enter()
         await house.join()
         leg = await house.agent.legs.get()
@@ -709,7 +741,7 @@ class TestLife:
 
     async def test_rooms_change_in_place(self, house):
         house.enter()
-        assert house.apply(room={"balcony": {"number": "6000", "title": "Terrace"}})
+        assert await house.apply(room={"balcony": {"number": "6000", "title": "Terrace"}})
         (room,) = house.gateway.rooms.own_rooms
         assert room.title == "Terrace"
         assert room.has_listeners
@@ -718,21 +750,21 @@ class TestLife:
         house = House("")
         await house.start()
         house.enter()
-        assert house.apply(room={"balcony": {"number": "6000", "title": "Terrace"}})
+        assert await house.apply(room={"balcony": {"number": "6000", "title": "Terrace"}})
         assert not house.gateway.rooms.archived
         await house.gateway.stop()
 
     async def test_a_conference_that_becomes_a_room_has_its_phones(self, house):
         await house.join(conference="staff")
-        assert house.apply(room={"staff": {}})
+        assert await house.apply(room={"staff": {}})
         assert {room.number: len(room.phones) for room in house.gateway.rooms.own_rooms} == {"staff": 1}
 
     @pytest.mark.parametrize(
-        "keys", [{"sip": {"endpoint": "other"}}, {"sip": {"timeout": 9.0}}, {"archive_days": 0}, {"context": "other"}]
+        "keys", [{"archive_days": 0}, {"context": "other"}, {"account": "other"}, {"phones": "other"}]
     )
     async def test_other_keys_need_a_new_beginning(self, house, keys):
         house.enter()
-        assert not house.apply(**keys)
+        assert not await house.apply(**keys)
         assert house.gateway.rooms.own_rooms[0].has_listeners
 
     async def test_another_user_map_throws_nobody_out_and_gives_phones_their_address(self, house):
@@ -740,12 +772,12 @@ class TestLife:
         await house.join("101", "6001")
         await house.join("103", "6001", name="Carol C")
         house.session.port.take()
-        assert house.apply(MORE_PEOPLE)
+        assert await house.apply(MORE_PEOPLE)
         (presence,) = house.session.port.take()
         assert presence.get("from") == "6001@conference.example.org/Carol C"
         (item,) = presence.iter(f"{{{stanzas.MUC_USER}}}item")
         assert item.get("jid") == "carol@phone.example.org/17.103"
-        assert house.apply(None)
+        assert await house.apply(None)
         assert len(house.session.port.take()) == 2
         assert [room.has_listeners for room in house.gateway.rooms.own_rooms if room.number == "6001"] == [True]
 
@@ -753,7 +785,7 @@ class TestLife:
         convener = house.gateway.convener
         with pytest.raises(Refused, match="Nobody with a phone is called"):
             convener.convene(parse(ROMEO), "carol", lambda _text: None)
-        assert house.apply(MORE_PEOPLE, invite_context="ring", invite_time=9.0)
+        assert await house.apply(MORE_PEOPLE, invite_context="ring", invite_time=9.0)
         assert house.gateway.convener is convener
         assert "Carol C" in convener.convene(parse(ROMEO), "carol", lambda _text: None)
         await house.settle()
@@ -765,7 +797,7 @@ class TestLife:
         ban(house, "carol")
         await house.join("103", name="Carol C")
         house.ami.actions.clear()
-        assert house.apply(MORE_PEOPLE)
+        assert await house.apply(MORE_PEOPLE)
         await house.settle()
         assert ("ConfbridgeKick", "6000") in [(action[0], action[1].get("Conference")) for action in house.ami.actions]
 
@@ -773,7 +805,7 @@ class TestLife:
         house.enter()
         for text in ("one", "two"):
             house.say(text)
-        assert house.apply(history=1, archive_days=9)
+        assert await house.apply(history=1, archive_days=9)
         replayed = [stanzas.body_of(element) for element in house.enter(JULIET, nick="Juliet")]
         assert "two" in replayed
         assert "one" not in replayed
@@ -781,7 +813,7 @@ class TestLife:
     async def test_wrong_rooms_are_found_before_anything_is_changed(self, house):
         changed = house.settings.model_copy(update={"owners": ["@"]})
         with pytest.raises(ConfigError):
-            house.gateway.apply(changed, PHONE)
+            await house.gateway.apply(changed, PHONE)
         assert [room.title for room in house.gateway.rooms.own_rooms] == ["Balcony"]
 
     async def test_status_tells_who_is_where(self, house):
@@ -805,7 +837,7 @@ class TestLife:
 
     async def test_watch_sees_phones_once(self, house):
         await house.join()
-        assert house.apply()
+        assert await house.apply()
         (line,) = await house.watch.after(0, 0.0)
         assert line["who"] == "balcony@conference.example.org"
         assert line["text"] == "Alice A 101 is in by telephone (PJSIP/101-00000001)"
@@ -916,12 +948,12 @@ class TestRoomsElsewhere:
     async def test_a_conference_gets_its_room_elsewhere_and_back_at_a_reload(self, house):
         await house.join(conference="6001")
         house.phones.port.take()
-        assert house.apply(room={"garden": {"number": "6001"}})
+        assert await house.apply(room={"garden": {"number": "6001"}})
         assert [one.get("type") for one in house.phones.port.take()] == ["unavailable"]
         assert [(str(room.address), len(room.phones)) for room in house.gateway.rooms.own_rooms] == [
             ("garden@conference.example.org", 1)
         ]
-        assert house.apply(room=GARDEN)
+        assert await house.apply(room=GARDEN)
         assert [one.get("to") for one in house.phones.port.take()] == ["garden@rooms.example.org/Alice A"]
         assert house.gateway.rooms.own_rooms == []
         assert ("ConfbridgeKick", {"Conference": "6001", "Channel": "PJSIP/101-00000001"}) not in house.ami.taken()
@@ -930,7 +962,7 @@ class TestRoomsElsewhere:
         await house.join("101", "6001")
         await house.join("103", "6001", "Carol C")
         house.phones.port.take()
-        assert house.apply(MORE_PEOPLE)
+        assert await house.apply(MORE_PEOPLE)
         left, entered = house.phones.port.take()
         assert (left.get("type"), left.get("from")) == ("unavailable", "103@phone.example.org/17.103")
         assert (entered.get("type"), entered.get("from")) == (None, "carol@phone.example.org/17.103")

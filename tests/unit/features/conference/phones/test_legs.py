@@ -1,0 +1,214 @@
+"""Our legs in all conferences: which there are, and what other settings do to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agi_xmpp.ami.conferences import Conferences
+from agi_xmpp.config import SipSettings
+from agi_xmpp.errors import AmiNotConnected
+from agi_xmpp.features.conference.model import Utterance
+from agi_xmpp.features.conference.phones import legs as module
+from agi_xmpp.features.conference.phones.legs import Legs, own_device
+from tests.testbed.ports import free_port
+from tests.unit.features.phone.fakes import FakeAmi
+
+
+class Room:
+    """A room with somebody in chat."""
+
+    number = title = "6000"
+
+    def __init__(self) -> None:
+        self.has_listeners = True
+        self.spoken_texts: list[str] = []
+
+    def spoken(self, utterance: Utterance) -> None:
+        self.spoken_texts.append(utterance.text)
+
+    def announce(self, text: str) -> None: ...
+
+
+class Leg:
+    def __init__(self, agent: Agent, listener: object) -> None:
+        self.agent, self.listener = agent, listener
+        self.hung_up = asyncio.Event()
+
+    async def send_text(self, text: str, display: str) -> None:
+        self.agent.said.put_nowait((self, text))
+
+    async def hang_up(self) -> None:
+        self.hung_up.set()
+
+
+class Agent:
+    """Answers each call."""
+
+    def __init__(self, settings: SipSettings) -> None:
+        self.settings = settings
+        self.legs: list[Leg] = []
+        self.called: asyncio.Queue[Leg] = asyncio.Queue()
+        self.said: asyncio.Queue[tuple[Leg, str]] = asyncio.Queue()
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def apply(self, settings: SipSettings) -> None:
+        self.settings = settings
+        for leg in self.legs:
+            leg.listener.ended("other settings")  # type: ignore[attr-defined]
+            await leg.hung_up.wait()
+
+    async def call(self, number: str, listener: object, *, display: str = "") -> Leg:
+        leg = Leg(self, listener)
+        self.legs.append(leg)
+        self.called.put_nowait(leg)
+        return leg
+
+
+class House:
+    """A conference 6000 with a room; phones come and go."""
+
+    def __init__(self, **settings: object) -> None:
+        self.ami = FakeAmi(Getvar=AmiNotConnected("away"))
+        self.conferences = Conferences()
+        self.rooms = {"6000": Room()}
+        self.texts: list[tuple[str, str, str, str | None]] = []
+        self.agents: list[Agent] = []
+        self.legs = Legs(
+            SipSettings.model_validate(settings),
+            self.ami,
+            self.conferences,
+            self.rooms.get,  # type: ignore[arg-type]
+            lambda *text: self.texts.append(text),
+            self._make_agent,  # type: ignore[arg-type]
+        )
+        (self.agent,) = self.agents
+
+    def _make_agent(self, settings: SipSettings) -> Agent:
+        self.agents.append(Agent(settings))
+        return self.agents[-1]
+
+    @property
+    def room(self) -> Room:
+        return self.rooms["6000"]
+
+    def join(self, device: str = "101", number: str = "6000") -> None:
+        """Let a phone, or our own leg, come into a conference."""
+        event = {
+            "Event": "ConfbridgeJoin",
+            "Conference": number,
+            "Channel": f"PJSIP/{device}-00000001",
+            "Uniqueid": f"17.{device}",
+        }
+        self.conferences.event(event)
+        for participant in self.conferences.take_questions():
+            self.conferences.answer(participant, withheld=False)
+        self.legs.ami_event(event)
+        self.legs.occupancy_changed(number)
+
+    async def call(self) -> Leg:
+        async with asyncio.timeout(5):
+            return await self.agent.called.get()
+
+    async def settle(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    house = House()
+    await house.legs.start()
+    yield house
+    await house.legs.stop()
+
+
+def utterance(text: str) -> Utterance:
+    return Utterance("Romeo", text)
+
+
+async def test_no_leg_without_phones_or_without_anybody_in_chat(house):
+    house.legs.occupancy_changed("6000")
+    house.legs.occupancy_changed("7000")
+    house.room.has_listeners = False
+    house.join()
+    await house.settle()
+    assert house.agent.called.empty()
+    assert house.legs.status("6000") == {"texts": "not needed", "texts_fail": False}
+    house.legs.say("6000", utterance("alone"))
+    house.legs.say("7000", utterance("nowhere"))
+    assert house.room.spoken_texts == ["alone"]
+
+
+async def test_who_comes_back_while_we_part_finds_the_leg(house, monkeypatch):
+    monkeypatch.setattr(module, "GRACE", 0.0)
+    house.join()
+    leg = await house.call()
+    house.join("agi-xmpp")
+    house.legs.stream_began()
+    house.room.has_listeners = False
+    house.legs.occupancy_changed("6000")
+    house.room.has_listeners = True
+    house.legs.occupancy_changed("6000")
+    await house.settle()
+    assert not leg.hung_up.is_set()
+    house.room.has_listeners = False
+    house.legs.occupancy_changed("6000")
+    async with asyncio.timeout(5):
+        await leg.hung_up.wait()
+
+
+async def test_other_settings_end_legs_and_lose_no_text(house):
+    house.join()
+    leg = await house.call()
+    house.join("agi-xmpp")
+    house.legs.say("6000", utterance("one"))
+    async with asyncio.timeout(5):
+        assert await house.agent.said.get() == (leg, "one")
+    change = asyncio.create_task(house.legs.apply(SipSettings(endpoint="other")))
+    house.legs.say("6000", utterance("two"))
+    again = await house.call()
+    house.join("other")
+    async with asyncio.timeout(5):
+        assert await house.agent.said.get() == (again, "two")
+        await change
+    assert leg.hung_up.is_set()
+    assert [participant.device for participant in house.conferences.of("6000")] == ["PJSIP/101"]
+    assert house.agent.settings.endpoint == "other"
+    await house.settle()
+    assert house.room.spoken_texts == ["one", "two"]
+    house.join("agi-xmpp")  # that is any phone now
+    assert [participant.device for participant in house.conferences.of("6000")] == ["PJSIP/101", "PJSIP/agi-xmpp"]
+
+
+async def test_the_same_settings_change_nothing(house):
+    house.join()
+    leg = await house.call()
+    await house.legs.apply(SipSettings())
+    await house.settle()
+    assert not leg.hung_up.is_set()
+
+
+async def test_copies_are_listened_for_in_place_and_known_phones_are_asked_for(house):
+    house.join()
+    await house.call()
+    assert house.legs.senders_status() is None
+    place = f"127.0.0.1:{free_port()}"
+    await house.legs.apply(SipSettings(hep=place))
+    status = house.legs.senders_status()
+    assert status is not None
+    assert status["address"] == place
+    await house.settle()
+    assert {headers["Channel"] for name, headers in house.ami.taken() if name == "Getvar"} == {"PJSIP/101-00000001"}
+    await house.legs.apply(SipSettings())
+    assert house.legs.senders_status() is None
+    assert house.legs.problem == ""
+
+
+def test_our_device():
+    assert own_device(SipSettings(endpoint="gw")) == "PJSIP/gw"
