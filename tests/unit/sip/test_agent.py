@@ -300,7 +300,7 @@ async def test_other_settings_do_not_wait_for_a_call_that_comes_to_nothing(agent
 
 async def test_a_leg_that_nobody_ends_is_left_after_a_while(far, monkeypatch):
     monkeypatch.setattr(module, "STOP_TIME", 0.1)
-    agent = SipAgent(SipSettings(port=far.port, endpoint="gw", timeout=0.1))
+    agent = SipAgent(SipSettings(port=far.port, endpoint="gw", timeout=0.5))
     await agent.start()
     await agent.call("6000", Listener())
     await agent.apply(SipSettings(port=far.port, endpoint="other"))
