@@ -254,26 +254,28 @@ class TestReload:
         await carol.hears("end")
 
     async def test_status_fails_while_texts_do_not_reach_the_phones(self, hall: Hall) -> None:
+        """And other settings of our own call throw nobody out."""
         number = some_number()
+        romeo = await hall.enter("romeo", number)
         (carol,) = await hall.phones("103")
-        await hall.dial(carol, number)
+        call = await hall.dial(carol, number)
+        await texts_flow(romeo, "Carol C")
         right = hall.service.sections["conference"]
         wrong = {**right, "sip": {**right["sip"], "password": "wrong-password"}}
-        for conference, code in ((wrong, 1), (right, 0)):
+        for conference, code, said in (
+            (wrong, 1, "The phones in this conference cannot read what is written here at the moment."),
+            (right, 0, "The phones in this conference can read again what is written here."),
+        ):
             hall.service.sections["conference"] = conference
             await hall.service.reload()
-            await hall.service.online()
-            romeo = await hall.enter("romeo", number)
-            await romeo.sees("Carol C")
-            if code:
-                await romeo.hears(
-                    "The phones in this conference cannot read what is written here at the moment.", nick=""
-                )
-            else:
-                await texts_flow(romeo, "Carol C")
-                await carol.hears("mark")
+            await romeo.hears(said, nick="")
             found, shown = await hall.service.command("status")
             assert (found, "401 Unauthorized" in shown) == (code, bool(code)), shown
+        romeo.say("read again")
+        await carol.hears("read again")
+        assert await call.send("heard again") == 202
+        await romeo.hears("heard again", nick="Carol C")
+        await hall.agrees(number, [romeo], ["103"])
 
 
 class TestProfanity:

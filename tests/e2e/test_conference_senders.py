@@ -69,6 +69,23 @@ async def test_who_writes_under_the_name_of_another_is_found_out(hall: Hall) -> 
     await romeo.hears("it is me", nick="Bob B")
 
 
+async def test_copies_are_listened_for_and_not_by_a_reload(hall: Hall, hep: str) -> None:
+    number = some_number()
+    alice, bob = await hall.phones("101", "102")
+    calls = await hall.dial(alice, number), await hall.dial(bob, number)
+    romeo = await hall.enter("romeo", number)
+    await texts_flow(romeo, "Alice A", "Bob B")
+    for settings, nick in ((_sip(hall.exchange, ""), "Bob B"), (_sip(hall.exchange, hep), "Alice A")):
+        hall.service.sections["conference"]["sip"] = settings
+        since = hall.service.log_size()
+        await hall.service.reload()
+        await hall.service.log_says(lambda line: "reload: done" in line, since=since)
+        romeo.say(f"who is {nick}?")
+        await alice.hears(f"who is {nick}?")  # our call is there again
+        await calls[0].send(f"I am {nick}", display="Bob B")
+        await romeo.hears(f"I am {nick}", nick=nick)
+
+
 async def test_a_name_that_several_have_and_none_at_all(hall: Hall) -> None:
     number = some_number()
     await hall.exchange.dialplan(
