@@ -76,7 +76,7 @@ async def test_copies_are_listened_for_and_not_by_a_reload(hall: Hall, hep: str)
     romeo = await hall.enter("romeo", number)
     await texts_flow(romeo, "Alice A", "Bob B")
     for settings, nick in ((_sip(hall.exchange, ""), "Bob B"), (_sip(hall.exchange, hep), "Alice A")):
-        hall.service.sections["conference"]["sip"] = settings
+        hall.service.sections["conference"] = {**hall.service.sections["conference"], "sip": settings}
         since = hall.service.log_size()
         await hall.service.reload()
         await hall.service.log_says(lambda line: "reload: done" in line, since=since)
