@@ -44,6 +44,20 @@ async def participants(ami: Ami) -> Sequence[Message]:
     return [item for item in found if item["Uniqueid"] in bridged]
 
 
+async def locked(ami: Ami, *, timeout: float | None = None) -> frozenset[str]:
+    """Return the conferences that are locked: nobody but their administrators may come in. No event tells of that.
+
+    Args:
+        ami: the manager connection.
+        timeout: seconds for the answer; see `Ami.items`.
+
+    Raises:
+        AmiError: Asterisk could not be asked, see `Ami.items`.
+    """
+    rooms = await ami.items("ConfbridgeListRooms", timeout=timeout)
+    return frozenset(room["Conference"] for room in rooms if room.get("Locked") == "Yes")
+
+
 async def kick(ami: Ami, number: str, channel: str) -> None:
     """Throw a channel out of a conference. ConfbridgeLeave follows, as if it had hung up.
 

@@ -25,6 +25,7 @@ from agi_xmpp.config import AccountSettings, ConferenceSettings, PhoneSettings, 
 from agi_xmpp.errors import AmiError, AmiUnknown, BadJid, NotConnected
 from agi_xmpp.features.conference.archive.archive import Archive
 from agi_xmpp.features.conference.archive.mam import Mam
+from agi_xmpp.features.conference.door import Door
 from agi_xmpp.features.conference.elsewhere.bridges import Bridges
 from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
 from agi_xmpp.features.conference.invitations.convener import Convener
@@ -115,6 +116,7 @@ class Gateway:
         self.rooms = MucService(
             own.domain, settings, self, store.table("rooms"), key=key, phone_jid=self.phone_jid, own=own
         )
+        self._door = Door(ami, self._conferences, self.rooms, self._take, self.send)
         self._bridges = Bridges(self._bridge, self._send_from_phones)
         self._reception = Reception(
             settings,
@@ -174,6 +176,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Tell everybody that the rooms close for now, and free everything."""
+        await self._door.stop()
         self.rooms.shut_down()
         self._bridges.close()
         self.session.serve_stanzas(None)
@@ -272,8 +275,10 @@ class Gateway:
 
     def stanza_came(self, stanza: Element) -> bool:
         """See `StanzaHost.stanza_came`."""
-        ours = self._outgoing.came_back(stanza)
-        return ours or self._reception.stanza_came(stanza) or self.rooms.stanza_came(stanza)
+        return self._outgoing.came_back(stanza) or self._door.holds(stanza) or self._take(stanza)
+
+    def _take(self, stanza: Element) -> bool:
+        return self._reception.stanza_came(stanza) or self.rooms.stanza_came(stanza)
 
     def stream_began(self) -> None:
         """See `StanzaHost.stream_began`."""
@@ -442,6 +447,10 @@ class Gateway:
             self._reception.heard(room, display, text, sender)
         elif room is not None:
             room.phone_said(display, text, sender)
+
+    def is_locked(self, number: str) -> bool:
+        """See `Outside.is_locked`."""
+        return self._door.is_locked(number)
 
     def now(self) -> datetime:
         """See `Outside.now`."""

@@ -190,6 +190,9 @@ class Outside(Protocol):
     def occupancy_changed(self, number: str) -> None:
         """Somebody has come from chat or gone: the phones' leg may be needed, or no longer."""
 
+    def is_locked(self, number: str) -> bool:
+        """Tell whether a conference is locked, as far as that is known: nobody else may come in."""
+
     def now(self) -> datetime:
         """Return the time, with its zone (UTC)."""
 

@@ -129,6 +129,14 @@ def is_error(stanza: Element) -> bool:
     return stanza.get("type") == "error"
 
 
+def wants_answer(stanza: Element) -> bool:
+    """Tell whether an error may answer a stanza (RFC 6120 section 8.3.1)."""
+    kind = stanza.get("type")
+    if stanza.tag == IQ:
+        return kind in ("get", "set")
+    return kind not in ("error", "unavailable")
+
+
 def condition_of(stanza: Element) -> str:
     """Return the condition of an error (RFC 6120 section 8.3.3), or "" if it names none."""
     for element in stanza.iterfind(f"{{{CLIENT}}}error/*"):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agi_xmpp.ami.confbridge import TEXT_BYTES, kick, mute, participants, send_text, split
+from agi_xmpp.ami.confbridge import TEXT_BYTES, kick, locked, mute, participants, send_text, split
 from agi_xmpp.ami.wire import LINE_BYTES
 from agi_xmpp.errors import AmiArgumentError, AmiError, AmiForbidden, AmiNotConnected, AmiRefused, AmiUnknown
 from tests.unit.ami.asked import AskedAmi
@@ -44,6 +44,23 @@ async def test_a_conference_that_ends_meanwhile(text):
 async def test_a_list_that_cannot_be_had(error):
     with pytest.raises(type(error), match=str(error)):
         await participants(asked(staff=error))
+
+
+async def test_which_conferences_are_locked():
+    ami = AskedAmi({("ConfbridgeListRooms", ""): [row("staff", "Yes"), row("board", "No"), row("night", "Yes")]})
+    assert await locked(ami, timeout=1.0) == {"staff", "night"}
+    assert ami.taken() == [("ConfbridgeListRooms", {})]
+    assert ami.timeouts == [1.0]
+    assert await locked(AskedAmi()) == frozenset()
+
+
+def row(name: str, is_locked: str) -> dict[str, str]:
+    return {"Conference": name, "Parties": "1", "Marked": "0", "Locked": is_locked, "Muted": "No"}
+
+
+async def test_nobody_says_whether_conferences_are_locked():
+    with pytest.raises(AmiForbidden):
+        await locked(AskedAmi({("ConfbridgeListRooms", ""): AmiForbidden("reporting is missing")}))
 
 
 async def test_kick_and_mute():

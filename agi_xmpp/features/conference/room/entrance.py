@@ -35,6 +35,11 @@ class Refusal(NamedTuple):
     type: str | None = None
 
 
+#: For conferences that are locked (ConfbridgeLock): like those who administer one in Asterisk, admins and owners may
+#: come in nevertheless.
+LOCKED = Refusal("forbidden", "This conference is locked.")
+
+
 class Entrance:
     """The door of a room.
 
@@ -181,6 +186,8 @@ class Entrance:
         steward = affiliation in (Affiliation.OWNER, Affiliation.ADMIN)
         if holder is None and len(occupants.chat) >= config.max_occupants and not steward:
             return Refusal("service-unavailable", "This room is full.", "wait")
+        if holder is None and not steward and self._state.outside.is_locked(self._state.number):
+            return LOCKED
         return None
 
     def _tell_of_others(self, occupant: Occupant, full: Jid) -> None:

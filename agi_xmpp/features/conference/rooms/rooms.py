@@ -16,6 +16,7 @@ from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference.elsewhere.puppets import Bridge
 from agi_xmpp.features.conference.model import Affiliation, Outside, RoomConfig
 from agi_xmpp.features.conference.room.allowance import Allowance
+from agi_xmpp.features.conference.room.entrance import LOCKED
 from agi_xmpp.features.conference.room.room import Room
 from agi_xmpp.features.conference.rooms.configured import Configured, ConfiguredRoom
 from agi_xmpp.features.conference.rooms.rooms_kept import KeptRoom, KeptSubject, RoomsKept
@@ -163,8 +164,11 @@ class Rooms:
             owner: bare.
 
         Raises:
-            Refused: ``resource-constraint``: there are too many.
+            Refused: ``resource-constraint``: there are too many. ``forbidden``: its conference is locked.
         """
+        if self._outside.is_locked(address.local) and owner not in self._configured.owners:
+            self._outside.note(f"room {address}: {owner} was not let in: {LOCKED.text}")
+            raise Refused(LOCKED.text, LOCKED.condition)
         if self._is_full:
             self._outside.note(f"room {address}: not opened for {owner}: {self._why_none(address)}")
             raise Refused("There are as many rooms as there may be: try again later.", "resource-constraint")

@@ -67,12 +67,12 @@ class MucService(Rooms):
         return True
 
     def _malformed(self, stanza: Element, problem: BadJid) -> bool:
-        if _wants_answer(stanza) and stanza.get("from"):
+        if stanzas.wants_answer(stanza) and stanza.get("from"):
             self._outside.send(stanzas.error(stanza, "jid-malformed", str(problem)))
         return True
 
     def _refuse(self, stanza: Element, problem: Refused, by: Jid) -> None:
-        if _wants_answer(stanza):
+        if stanzas.wants_answer(stanza):
             self._outside.send(stanzas.error(stanza, problem.condition, str(problem), by=by))
 
     def _service_came(self, stanza: Element, sender: Jid, to: Jid) -> bool:
@@ -116,7 +116,7 @@ class MucService(Rooms):
         """
         room = self._rooms.get(to.local)
         is_in = room is not None and room.occupant_of(sender) is not None
-        if _wants_answer(stanza) and not is_in:
+        if stanzas.wants_answer(stanza) and not is_in:
             self._demand_guest(sender, to.bare, log=stanza.tag == stanzas.PRESENCE)
         if room is None:
             room = self._no_room(stanza, sender, to)
@@ -127,7 +127,7 @@ class MucService(Rooms):
             room.presence_came(stanza, sender, to.resource)
         elif stanza.tag == stanzas.MESSAGE:
             room.message_came(stanza, sender, to.resource)
-        elif stanza.get("type") in ("result", "error") or (to.resource and _wants_answer(stanza)):
+        elif stanza.get("type") in ("result", "error") or (to.resource and stanzas.wants_answer(stanza)):
             room.iq_came(stanza, sender, to.resource)
         else:
             self._queries.answer(room, stanza, sender)
@@ -139,7 +139,7 @@ class MucService(Rooms):
         Raises:
             Refused: there is no such room, or who asks is not in.
         """
-        if not _wants_answer(stanza):
+        if not stanzas.wants_answer(stanza):
             return None
         number = to.local
         if other := self._configured.other_room(number):
@@ -165,11 +165,3 @@ class MucService(Rooms):
         if log and self.allowance.take(Jid("", sender.domain), allowance.ENTRY):
             self._outside.note(f"room {room}: {sender.bare} may not come in: not in conference.allow")
         raise Refused("This service is not for users of your domain.", "forbidden")
-
-
-def _wants_answer(stanza: Element) -> bool:
-    """Tell whether an error may answer a stanza (RFC 6120 section 8.3.1)."""
-    kind = stanza.get("type")
-    if stanza.tag == stanzas.IQ:
-        return kind in ("get", "set")
-    return kind not in ("error", "unavailable")

@@ -41,6 +41,7 @@ class FakeOutside:
         self.forgotten: list[Jid] = []
         self.occupancy_changes: list[str] = []
         self.notes: list[str] = []
+        self.locked: set[str] = set()
         self.time = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         self.patient = False
         self.room: ConferenceRoom | None = None
@@ -85,6 +86,9 @@ class FakeOutside:
 
     def occupancy_changed(self, number: str) -> None:
         self.occupancy_changes.append(number)
+
+    def is_locked(self, number: str) -> bool:
+        return number in self.locked
 
     def now(self) -> datetime:
         return self.time

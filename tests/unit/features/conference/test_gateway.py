@@ -198,6 +198,13 @@ class House:
         )
         return self.session.port.take()
 
+    async def comes(self, who: str = ROMEO, nick: str = "Romeo") -> list[Element]:
+        """Let somebody enter the balcony, whose conference has phones: Asterisk is asked before."""
+        sent = self.enter(who, nick=nick)
+        assert not sent
+        await self.settle()
+        return self.session.port.take()
+
     def leave(self, who: str = ROMEO, room: str = "balcony") -> None:
         self.session.host.stanza_came(
             stanza(f"<presence from='{who}' to='{room}@conference.example.org/x' type='unavailable'/>")
@@ -294,7 +301,7 @@ class TestPhones:
 
     async def test_who_is_in_already_is_there_when_somebody_joins(self, house):
         await house.join()
-        nicks = [presence.get("from", "").partition("/")[2] for presence in house.enter()]
+        nicks = [presence.get("from", "").partition("/")[2] for presence in await house.comes()]
         assert "Alice A" in nicks
 
     async def test_who_was_in_before_we_came_is_found(self, house):
@@ -383,6 +390,33 @@ class TestPhones:
         house.enter(JULIET, nick="Juliet")
         await house.settle()
         assert "ConfbridgeKick" in house.ami.names
+
+
+class TestDoor:
+    async def test_nobody_comes_from_chat_into_a_locked_conference_but_owners(self, house):
+        house.ami.lists["ConfbridgeListRooms"] = [{"Conference": "6000", "Locked": "Yes"}]
+        await house.join()
+        (error,) = await house.comes(JULIET, "Juliet")
+        assert error.get("type") == "error"
+        assert stanzas.condition_of(error) == "forbidden"
+        assert "Romeo" in [sent.get("from", "").partition("/")[2] for sent in await house.comes(ROMEO)]
+        house.ami.lists["ConfbridgeListRooms"] = [{"Conference": "6000", "Locked": "No"}]
+        assert "Juliet" in [sent.get("from", "").partition("/")[2] for sent in await house.comes(JULIET, "Juliet")]
+
+    async def test_who_is_in_goes_on_while_the_conference_is_locked(self, house):
+        house.enter()
+        await house.join()
+        house.ami.lists["ConfbridgeListRooms"] = [{"Conference": "6000", "Locked": "Yes"}]
+        house.ami.taken()
+        assert house.enter(), "a client that comes again is told all at once"
+        assert not house.ami.taken()
+
+    async def test_who_waits_when_the_service_stops_is_told_to_come_again(self, house):
+        await house.join()
+        assert not house.enter()
+        await house.gateway.stop()
+        told = [element for sent in house.session.port.take() for element in sent.iter()]
+        assert [element.get("code") for element in told if element.get("code")] == ["110", "110", "332"]
 
 
 class TestTrueSenders:
@@ -692,8 +726,7 @@ class TestXmppAway:
         if not said:
             house.leave()
         if comes_back:
-            assert "anybody there?" in [stanzas.body_of(element) for element in house.enter()]
-            await house.settle()
+            assert "anybody there?" in [stanzas.body_of(element) for element in await house.comes()]
             assert not leg.hung_up.is_set()
         else:
             async with asyncio.timeout(5):

@@ -6,12 +6,13 @@ import pytest
 
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.model import Affiliation
-from agi_xmpp.features.conference.room.entrance import MAX_PRESENCE, MAX_SESSIONS
+from agi_xmpp.features.conference.room.entrance import LOCKED, MAX_PRESENCE, MAX_SESSIONS
 from tests.unit.features.conference.fakes import phone
 from tests.unit.features.conference.hall import ADDRESS, JOIN, Hall, body, codes, condition, item, nick_of, the, to
 
 ROMEO, JULIET, NURSE = "romeo@example.org/orchard", "juliet@example.org/balcony", "nurse@example.org/profanity.Ntaa"
 MOBILE = "romeo@example.org/mobile"
+MEMBER = Affiliation.MEMBER
 
 
 def x(children: str) -> str:
@@ -181,6 +182,27 @@ def test_a_room_is_full_but_for_its_owners_and_for_second_clients():
     hall.join(MOBILE, "Romeo")
     hall.join("owner@example.org/a", "Owner")
     assert list(hall.room.occupants) == ["Romeo", "Nurse", "Owner"]
+
+
+def test_a_locked_conference_is_closed_but_for_those_who_rule_it_and_for_second_clients():
+    hall = Hall(
+        {"owner@example.org": Affiliation.OWNER, "admin@example.org": Affiliation.ADMIN, "nurse@example.org": MEMBER}
+    )
+    hall.join(ROMEO, "Romeo")
+    hall.outside.locked = {"6000"}
+    for who, nick in ((JULIET, "Juliet"), (NURSE, "Nurse"), (MOBILE, "Romeo on the road")):
+        assert refused(hall, hall.join(who, nick), nick) == ("auth", "forbidden")
+        assert hall.outside.notes[-1] == f"room {ADDRESS}: {who} was not let in: {LOCKED.text}"
+    hall.join(MOBILE, "Romeo")
+    hall.join("owner@example.org/a", "Owner")
+    hall.join("admin@example.org/a", "Admin")
+    assert list(hall.room.occupants) == ["Romeo", "Owner", "Admin"]
+    assert len(hall.room.occupants["Romeo"].sessions) == 2
+    hall.presence(ROMEO, "Montague")
+    assert "Montague" in hall.room.occupants, "who is in already does what they like"
+    hall.outside.locked.clear()
+    hall.join(JULIET, "Juliet")
+    assert "Juliet" in hall.room.occupants
 
 
 def test_one_person_does_not_fill_the_room():

@@ -138,6 +138,19 @@ def test_how_many_rooms_people_can_open(there, fits):
     assert house.join(NURSE, "rooma/Nurse")
 
 
+def test_nobody_gets_into_a_locked_conference_by_opening_its_room():
+    house = House(rooms=OPEN, owners=["nurse@example.org"])
+    house.outside.locked = {"6001"}
+    [sent] = house.join(ROMEO, "6001/Romeo")
+    assert (condition(sent), refusal(sent)[1]) == (("auth", "forbidden"), "This conference is locked.")
+    assert house.outside.notes == [
+        f"room 6001@conference.example.org: {parse(ROMEO).bare} was not let in: This conference is locked."
+    ]
+    assert not house.names
+    house.join(NURSE, "6001/Nurse")
+    assert house.names == ["6001"]
+
+
 @pytest.mark.parametrize(("there", "fits"), [(MAX_OPENED - 1, True), (MAX_OPENED, False), (MAX_OPENED + 1, False)])
 def test_nobody_takes_all_rooms_there_may_be(there, fits):
     house = House(rooms=OPEN, room=BALCONY, owners=["escalus@example.org"])
