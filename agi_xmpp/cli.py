@@ -575,7 +575,7 @@ def _print_conference(conference: dict[str, Any]) -> None:
     for room in rooms:
         click.echo(
             f"  {room['room']} ({room['title']}): {room['people']} in chat, {room['phones']} on phones;"
-            f" texts: {room['texts']}"
+            f" texts: {room['texts']}{'; waits for its people' if room.get('waits') else ''}"
         )
     if conference["senders"] is not None:
         click.echo(f"  {_senders(conference['senders'])}")

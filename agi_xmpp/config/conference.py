@@ -16,6 +16,10 @@ from agi_xmpp.config.secrets import OptionalPassword
 _OF_OUR_ROOMS = ("description", "members_only", "moderated", "subject", "owners", "admins", "members")
 
 
+#: A name of pjsip.conf, as it is part of a channel's name.
+Endpoint = Annotated[str, written(r"[0-9A-Za-z._-]{1,79}", "is no endpoint of pjsip.conf, such as 'agi-xmpp'")]
+
+
 def _place(text: str) -> str:
     host, _, port = text.rpartition(":")
     right = re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[^\s/@:\[\]]+", host) and re.fullmatch(r"[0-9]{1,5}", port)
@@ -42,9 +46,7 @@ class SipSettings(OptionalPassword):
     host: Host = "127.0.0.1"
     port: Port = 5060
     bind: Annotated[str, written(r"[^\s/@]{0,253}", "is no address of this machine, such as '127.0.0.1'")] = ""
-    endpoint: Annotated[str, written(r"[0-9A-Za-z._-]{1,79}", "is no endpoint of pjsip.conf, such as 'agi-xmpp'")] = (
-        "agi-xmpp"
-    )
+    endpoint: Endpoint = "agi-xmpp"
     accept_unencrypted: bool = False
     timeout: Annotated[float, Field(ge=0.5, le=32)] = 5.0
     hep: Annotated[str, AfterValidator(_place)] = ""
@@ -129,6 +131,9 @@ class ConferenceSettings(Section):
         history: messages that whoever joins is shown, unless they ask for fewer.
         archive_days: days for which messages can be read again (XEP-0313); 0 keeps none.
         invite_time: seconds that an invited phone rings.
+        return_time: seconds that rooms of ``rooms`` wait for their people after a restart, ours or others'.
+        texts_outside_calls: endpoints of pjsip.conf whose phones read texts outside of calls only; their profile in
+            ConfBridge says ``text_messaging = no``.
         sip: how texts reach the phones.
         room: rooms by the part of their address before the ``@``.
     """
@@ -145,6 +150,8 @@ class ConferenceSettings(Section):
     history: Annotated[int, Field(ge=0, le=500)] = 20
     archive_days: Annotated[int, Field(ge=0, le=3650)] = 7
     invite_time: Annotated[float, Field(ge=1, le=600)] = 30.0
+    return_time: Annotated[float, Field(ge=1, le=86_400)] = 900.0
+    texts_outside_calls: list[Endpoint] = []
     sip: SipSettings = SipSettings()
     room: dict[LocalPart, ConferenceRoomSettings] = {}
 

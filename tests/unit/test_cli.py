@@ -190,6 +190,19 @@ def test_status_fails_where_conferences_are_not_seen_or_phones_not_reached(confi
 
 
 @pytest.mark.parametrize(
+    ("waits", "line"),
+    [
+        ({}, "6000@x.org (6000): 1 in chat, 1 on phones; texts: connecting\n"),
+        ({"waits": False}, "texts: connecting\n"),
+        ({"waits": True}, "texts: connecting; waits for its people\n"),
+    ],
+)
+def test_status_says_which_rooms_wait(config, monkeypatch, waits, line):
+    answering(monkeypatch, {**STATUS, "conference": {**CONFERENCE, "rooms": [ROOM | waits]}})
+    assert line in run("status", "-c", config).output
+
+
+@pytest.mark.parametrize(
     ("senders", "line"),
     [
         (None, ""),

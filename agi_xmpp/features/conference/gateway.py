@@ -38,6 +38,7 @@ from agi_xmpp.features.conference.phones_host import PhonesHost
 from agi_xmpp.features.conference.room import nicks
 from agi_xmpp.features.conference.room.room import Room
 from agi_xmpp.features.conference.rooms.configured import Configured
+from agi_xmpp.features.conference.rooms.returning import Returning, Side
 from agi_xmpp.features.conference.rooms.service import MucService
 from agi_xmpp.features.conference.stream import Outgoing
 from agi_xmpp.features.phone.people import People, escape
@@ -56,7 +57,7 @@ ENTRY_RETRY_MAX, LOOK = 300.0, 2.0
 #: Keys of ``[conference]`` that can change while people are in. ``archive_days`` cannot from or to 0.
 IN_PLACE = {
     *("room", "rooms", "allow", "owners", "max_rooms", "max_occupants"),
-    *("history", "archive_days", "invite_time", "invite_context", "sip"),
+    *("history", "archive_days", "invite_time", "invite_context", "return_time", "sip"),
 }
 
 
@@ -106,7 +107,7 @@ class Gateway:
         self._outgoing = Outgoing(self._start_anew)
         self._mam = Mam(self._archive, self._outgoing.send)
         self._background = Background(log, "conferences")
-        self._roster = Roster(ami, self._conferences, self._apply, self._legs.check)
+        self._roster = Roster(ami, self._conferences, self._apply, self._compared)
         self._port: StanzaPort | None = None
         self._phones_port: StanzaPort | None = None
         table = store.table("conference")
@@ -116,6 +117,7 @@ class Gateway:
         self.rooms = MucService(
             own.domain, settings, self, store.table("rooms"), key=key, phone_jid=self.phone_jid, own=own
         )
+        self._returning = Returning(self.rooms, settings.return_time)
         self._door = Door(ami, self._conferences, self.rooms, self._take, self.send)
         self._bridges = Bridges(self._bridge, self._send_from_phones)
         self._reception = Reception(
@@ -177,6 +179,7 @@ class Gateway:
     async def stop(self) -> None:
         """Tell everybody that the rooms close for now, and free everything."""
         await self._door.stop()
+        self._returning.stop()
         self.rooms.shut_down()
         self._bridges.close()
         self.session.serve_stanzas(None)
@@ -208,6 +211,7 @@ class Gateway:
         people = People(phone) if phone is not None else None
         if settings != self._settings:
             self.rooms.apply(settings)
+            self._returning.seconds = settings.return_time
             self._settings = settings
             self._archive.keep_for(settings.archive_days)
         self._reception.apply(settings, phone, people)
@@ -284,12 +288,14 @@ class Gateway:
         """See `StanzaHost.stream_began`."""
         self._legs.stream_began()
         self._outgoing.stream_began()
+        self._returning.found(Side.CHAT)
         for room in self.rooms.own_rooms:
             room.verify()
 
     def stream_ended(self) -> None:
         """See `StanzaHost.stream_ended`."""
         self._outgoing.stream_ended()
+        self._returning.lost(Side.CHAT)
         self._legs.stream_ended()
 
     def _start_anew(self) -> None:
@@ -313,6 +319,12 @@ class Gateway:
         """Wait a moment for Asterisk to come back; then its conferences count as over."""
         self._reception.ami_disconnected()
         self._roster.ami_disconnected()
+        self._returning.lost(Side.PHONES)
+
+    def _compared(self) -> None:
+        """Asterisk's lists of who is in have been taken over."""
+        self._legs.check()
+        self._returning.found(Side.PHONES)
 
     def _apply(self, changes: Sequence[Change]) -> None:
         for change in changes:

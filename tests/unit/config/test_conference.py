@@ -61,6 +61,7 @@ def test_the_passwords_show_in_no_text() -> None:
         ("history", 0, 500),
         ("archive_days", 0, 3650),
         ("invite_time", 1, 600),
+        ("return_time", 1, 86_400),
     ],
 )
 def test_limits(key: str, low: int, high: int) -> None:

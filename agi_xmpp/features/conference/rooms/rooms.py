@@ -1,7 +1,8 @@
 """Which rooms there are: opens, keeps and closes them. Pure.
 
 A room is one of the settings; or one that somebody opened by joining it, or by dialling its conference, where the
-settings allow that. The latter end when nobody is in any more, unless their owner has made them stay.
+settings allow that. The latter end when nobody is in any more, unless their owner has made them stay. After a restart
+they are there again, and wait for their people for a while (`Rooms.await_return`; `returning` says how long).
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class Rooms:
         self._by_number: dict[str, Room] = {}
         #: Rooms that somebody has opened and not configured yet: cancelling that closes the room.
         self._fresh: set[Jid] = set()
+        #: Rooms that do not end though nobody is in: their people may come back.
+        self._waiting: set[Jid] = set()
 
     # Rooms
 
@@ -208,13 +211,24 @@ class Rooms:
         room.destroy(reason, alternate, password)
 
     def close_if_empty(self, number: str) -> None:
-        """Close the room of a conference if nobody is in, and it is none that stays. Call it when a phone has gone."""
+        """Close the room of a conference if nobody is in, unless it stays or waits. Call it when a phone has gone."""
         room = self._by_number.get(number)
-        if room is None or room.occupants or room.phones or room.config.persistent:
-            return
-        self._outside.note(f"room {room.address}: closed, nobody is in any more")
-        self._remove(room)
-        self._outside.forget_archive(room.address)
+        if room is not None and room.address not in self._waiting:
+            self._close_if_empty(room, "nobody is in any more")
+
+    def await_return(self) -> None:
+        """Let no room that is there now end for want of people: it is not their doing that they are gone, or seem so.
+
+        That is so until `end_waiting`, also for a room that somebody enters and leaves meanwhile.
+        """
+        self._waiting.update(room.address for room in self._rooms.values() if not room.config.persistent)
+
+    def end_waiting(self) -> None:
+        """Close the rooms that nobody has come back to. The others end with the last one who leaves."""
+        waiting, self._waiting = self._waiting, set()
+        for room in self.own_rooms:
+            if room.address in waiting:
+                self._close_if_empty(room, "nobody has come back")
 
     def restore(self) -> None:
         """Open the rooms of the settings and those that are kept. Called once, at the start."""
@@ -223,8 +237,9 @@ class Rooms:
             if configured.muc is None:
                 self._open_configured(configured, kept.get(configured.address.local))
         for local, entry in kept.items():
-            if entry.config is not None and local not in self._configured.rooms:
+            if entry.config is not None and local not in self._rooms:
                 self._reopen(local, entry, entry.config)
+        self.await_return()
 
     def apply(self, settings: ConferenceSettings) -> None:
         """Use other settings from now on. Whoever is in a room stays there, unless it is not to be any more.
@@ -251,13 +266,13 @@ class Rooms:
                 other.phone_joined(participant)
 
     def shut_down(self) -> None:
-        """Tell everybody in chat that the service ends for now (status code 332); rooms that do not stay are closed."""
+        """Tell everybody in chat that the service ends for now (status code 332); the rooms wait for them."""
+        self.await_return()
         for room in self.own_rooms:
             room.shut_down()
-            self.close_if_empty(room.number)
 
     def status(self) -> list[dict[str, Any]]:
-        """Return what `agi-xmpp status` shows of each room: its address and number, and how many are in."""
+        """Return what `agi-xmpp status` shows of each room: its address and number, how many are in or if it waits."""
         return [
             {
                 "room": str(room.address),
@@ -265,6 +280,7 @@ class Rooms:
                 "title": room.title,
                 "people": len(room.occupants),
                 "phones": len(room.phones),
+                "waits": room.address in self._waiting and not (room.occupants or room.phones),
             }
             for room in sorted(self.own_rooms, key=lambda room: room.address.local)
         ]
@@ -306,13 +322,23 @@ class Rooms:
         return room
 
     def _add_new(self, address: Jid, number: str, affiliations: Mapping[Jid, Affiliation] | None = None) -> Room:
-        """Open a room that was not there, without what was said in an earlier one, which a crash may have ended."""
+        """Open a room that was not there, without what was said in an earlier one: a crash may have left that."""
         self._outside.forget_archive(address)
-        return self._add(address, number, self._configured.new_room(number), affiliations)
+        room = self._add(address, number, self._configured.new_room(number), affiliations)
+        self._keep(room)
+        return room
+
+    def _close_if_empty(self, room: Room, why: str) -> None:
+        if room.occupants or room.phones or room.config.persistent:
+            return
+        self._outside.note(f"room {room.address}: closed, {why}")
+        self._remove(room)
+        self._outside.forget_archive(room.address)
 
     def _remove(self, room: Room) -> None:
         """Know a room no more: nobody finds it from now on, while it sends out who is still in."""
         self._fresh.discard(room.address)
+        self._waiting.discard(room.address)
         self._kept.forget(room.address)
         if self._rooms.get(room.address.local) is room:
             del self._rooms[room.address.local]
@@ -323,9 +349,6 @@ class Rooms:
     def _keep(self, room: Room) -> None:
         """Keep what must outlive a restart."""
         if self._rooms.get(room.address.local) is not room:
-            return
-        if not room.config.persistent:
-            self._kept.forget(room.address)
             return
         given = self.given(room)
         affiliations = {jid: value for jid, value in room.affiliations.items() if jid not in given}
@@ -340,19 +363,30 @@ class Rooms:
             self._restore_subject(room, kept.subject)
 
     def _reopen(self, local: str, kept: KeptRoom, config: RoomConfig) -> None:
-        """Open a room that somebody made to stay."""
-        number = kept.number
-        if number in self._by_number or self._configured.by_number(number) is not None:
-            self._outside.note(f"room {plain(local)}: not opened again: conference {number} has another room now")
-            return
+        """Open a room that somebody opened before a restart; one that cannot be, and was not made to stay, ends."""
         try:
             address = parse(f"{local}@{self._domain}")
         except BadJid:
             self._outside.note(f"room {plain(local)}: not opened again: that is no address")
             return
+        if problem := self._why_not_again(address, kept.number, config):
+            self._outside.note(f"room {address}: not opened again: {problem}")
+            if not config.persistent:
+                self._kept.forget(address)
+                self._outside.forget_archive(address)
+            return
         limit = min(config.max_occupants, self._settings.max_occupants)
-        room = self._add(address, number, replace(config, max_occupants=limit, fixed=False), kept.people)
+        room = self._add(address, kept.number, replace(config, max_occupants=limit, fixed=False), kept.people)
         self._restore_subject(room, kept.subject)
+
+    def _why_not_again(self, address: Jid, number: str, config: RoomConfig) -> str:
+        """Return why the settings do not have a room of before the restart any more; "" if they have."""
+        taken = number in self._by_number or self._configured.by_number(number) is not None
+        if taken or self._configured.other_room(address.local):
+            return f"conference {plain(number)} has another room now"
+        if not config.persistent and not self._configured.may_be_opened(number):
+            return f"no pattern of conference.rooms has conference {plain(number)} any more"
+        return ""
 
     def _restore_subject(self, room: Room, subject: KeptSubject | None) -> None:
         if subject is not None:

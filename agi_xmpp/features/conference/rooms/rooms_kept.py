@@ -1,4 +1,4 @@
-"""What of rooms outlives a restart: rooms that somebody opened to stay, and what people have set of all others. Pure.
+"""What of rooms outlives a restart: rooms that somebody opened, and what people have set of all others. Pure.
 
 Kept as JSON, one entry a room; nobody who is in is kept. An entry that cannot be read is dropped: the others, and the
 start of the service, do not depend on it.
@@ -34,7 +34,7 @@ class KeptRoom:
 
     Attributes:
         number: of the conference.
-        config: of a room that somebody opened; None where the settings have it.
+        config: of a room that somebody opened, to stay (``persistent``) or not; None where the settings have it.
         affiliations: by bare JID, as text.
         subject: None if there was none.
     """

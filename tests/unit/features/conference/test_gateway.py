@@ -141,9 +141,18 @@ class Agent:
 
 
 class House:
-    """A gateway with rooms at conference.example.org and phones at phone.example.org."""
+    """A gateway with rooms at conference.example.org and phones at phone.example.org.
 
-    def __init__(self, directory: Path | str, phones: bool = True, **conference: object) -> None:
+    Args:
+        directory: for messages; "" keeps none.
+        phones: phones have addresses.
+        store: what is kept besides; by default, nothing.
+        conference: keys of ``[conference]``.
+    """
+
+    def __init__(
+        self, directory: Path | str, phones: bool = True, *, store: Store | None = None, **conference: object
+    ) -> None:
         self.settings = ConferenceSettings.model_validate(
             {
                 "account": "conference",
@@ -165,7 +174,7 @@ class House:
             self.ami,
             self.session,  # type: ignore[arg-type]
             self.phones,  # type: ignore[arg-type]
-            Store(""),
+            store or Store(""),
             str(directory),
             self.watch,
             self._make_agent,  # type: ignore[arg-type]
@@ -859,6 +868,7 @@ class TestLife:
             "title": "Balcony",
             "people": 1,
             "phones": 1,
+            "waits": False,
             "texts": "connecting",
             "texts_fail": False,
         }
@@ -874,6 +884,95 @@ class TestLife:
         (line,) = await house.watch.after(0, 0.0)
         assert line["who"] == "balcony@conference.example.org"
         assert line["text"] == "Alice A 101 is in by telephone (PJSIP/101-00000001)"
+
+
+class TestRoomsForTheOccasion:
+    """What becomes of ``6123@…``, which Juliet has opened, over a restart."""
+
+    ROOM = parse("6123@conference.example.org")
+
+    @pytest.fixture
+    async def after(self, tmp_path: Path) -> AsyncIterator[House]:
+        """The house after a restart, out of sight of chat and Asterisk; rooms wait for a moment once both are there."""
+        store = Store("")
+        before = House(tmp_path, store=store)
+        await before.start()
+        before.enter(JULIET, "6123", "Juliet")
+        before.say("remember me", JULIET, to=str(self.ROOM))
+        await before.gateway.stop()
+        after = House(tmp_path, store=store)
+        after.gateway._returning.seconds = 0.0
+        await after.gateway.start()
+        yield after
+        await after.gateway.stop()
+
+    @staticmethod
+    def names(house: House) -> list[str]:
+        return [room.number for room in house.gateway.rooms.own_rooms if room.number != "6000"]
+
+    async def messages(self, house: House) -> Sequence[object]:
+        return (await house.gateway._archive.page(self.ROOM, Query())).messages
+
+    async def test_its_owner_finds_it_with_what_was_said(self, after):
+        after.session.begin()
+        entered = after.enter(JULIET, "6123", "Juliet")
+        assert "remember me" in [stanzas.body_of(element) for element in entered]
+        (own,) = [element for element in entered if element.tag == stanzas.PRESENCE]
+        assert {element.get("code") for element in own.iter(f"{{{stanzas.MUC_USER}}}status")} == {"110"}
+        (item,) = own.iter(f"{{{stanzas.MUC_USER}}}item")
+        assert item.get("affiliation") == "owner"
+
+    @pytest.mark.parametrize("order", [("chat", "phones"), ("phones", "chat")])
+    async def test_it_ends_when_both_sides_are_in_sight_and_nobody_comes(self, after, order):
+        for side in order:
+            await after.settle()
+            assert self.names(after) == ["6123"]
+            assert len(await self.messages(after)) == 1
+            (after.session.begin if side == "chat" else after.gateway.ami_connected)()
+        await after.settle()
+        assert self.names(after) == []
+        assert len(await self.messages(after)) == 0
+
+    async def test_it_waits_while_asterisk_does_not_tell_who_is_in(self, after):
+        after.ami.answers["ConfbridgeListRooms"] = AmiRefused("Permission denied")
+        after.session.begin()
+        after.gateway.ami_connected()
+        await after.settle()
+        assert self.names(after) == ["6123"]
+
+    async def test_a_phone_that_is_still_in_is_enough(self, after):
+        after.gateway._returning.seconds = 3600.0
+        item = {**joined(conference="6123"), "BridgeID": "b"}
+        after.ami.lists = {"ConfbridgeListRooms": [{"Conference": "6123"}], "ConfbridgeList": [item], "Status": [item]}
+        after.session.begin()
+        after.gateway.ami_connected()
+        await after.settle()
+        after.gateway.rooms.end_waiting()
+        assert self.names(after) == ["6123"]
+        assert len(await self.messages(after)) == 1
+        after.gateway.ami_event(left(conference="6123"))
+        assert self.names(after) == []
+
+    @pytest.mark.parametrize("side", ["chat", "phones"])
+    async def test_a_break_of_either_side_ends_no_room(self, after, side):
+        after.session.begin()
+        after.gateway.ami_connected()
+        await after.settle()
+        after.enter(JULIET, "6123", "Juliet")
+        (after.session.end if side == "chat" else after.gateway.ami_disconnected)()
+        after.leave(JULIET, "6123")
+        await after.settle()
+        assert self.names(after) == ["6123"]
+        (after.session.begin if side == "chat" else after.gateway.ami_connected)()
+        await after.settle()
+        assert self.names(after) == []
+
+    async def test_the_time_to_come_back_changes_in_place(self, after):
+        after.session.begin()
+        assert await after.apply(return_time=3600.0)
+        after.gateway.ami_connected()
+        await after.settle()
+        assert self.names(after) == ["6123"]
 
 
 GARDEN = {"garden": {"number": "6001", "muc": "garden@rooms.example.org", "title": "Garden"}}

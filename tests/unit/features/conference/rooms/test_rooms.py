@@ -254,11 +254,187 @@ def test_a_room_that_its_owner_made_to_stay_is_there_after_a_restart():
     assert not again.service.is_fresh(room)
 
 
-def test_a_room_that_does_not_stay_any_more_is_gone_after_a_restart():
+def test_a_room_that_does_not_stay_any_more_ends_after_a_restart_if_nobody_comes_back():
     house = opened()
     house.configure(ROMEO, "verona", persistentroom="1")
     house.configure(ROMEO, "verona", persistentroom="0")
-    assert house.restarted(rooms=OPEN).names == []
+    again = house.restarted(rooms=OPEN)
+    assert again.names == ["verona"]
+    again.service.end_waiting()
+    assert again.names == []
+
+
+def test_a_room_that_was_opened_for_the_occasion_is_there_after_a_restart():
+    house = opened()
+    house.configure(ROMEO, "verona", roomname="Fair Verona", roomsecret="rose", maxusers="5")
+    house.administer(
+        ROMEO,
+        "verona",
+        "<item affiliation='outcast' jid='tybalt@example.org'/>",
+        "<item affiliation='member' jid='nurse@example.org'/>",
+    )
+    house.message(ROMEO, "verona", "<subject>Two households</subject>")
+    house.service.shut_down()
+
+    again = house.restarted(rooms=OPEN)
+    room = again.room("verona")
+    assert room.config == house.room("verona").config
+    assert (room.title, room.config.password, room.config.persistent) == ("Fair Verona", "rose", False)
+    assert dict(room.affiliations) == {
+        parse("romeo@example.org"): Affiliation.OWNER,
+        parse("tybalt@example.org"): Affiliation.OUTCAST,
+        parse("nurse@example.org"): Affiliation.MEMBER,
+    }
+    assert room.subject == ("Two households", "Romeo", house.outside.time)
+    assert again.outside.forgotten == []
+    assert not again.service.is_fresh(room)
+
+
+def test_it_is_there_also_if_nobody_has_set_anything_and_we_were_killed():
+    assert opened().restarted(rooms=OPEN).names == ["verona"]
+
+
+def test_a_stranger_who_comes_back_first_is_no_owner_and_the_owner_is_one_again():
+    again = opened().restarted(rooms=OPEN)
+    for who, name, role in ((JULIET, "Juliet", Role.PARTICIPANT), (ROMEO, "Romeo", Role.MODERATOR)):
+        own = to(again.join(who, f"verona/{name}"), who)
+        assert [codes(one) for one in own if one.tag == stanzas.PRESENCE][-1] == [110], "it was there: no 201"
+        assert again.room("verona").occupants[name].role is role
+    assert affiliation(again, "verona", JULIET) == "none"
+    assert affiliation(again, "verona", ROMEO) == "owner"
+
+
+def test_the_room_of_a_conference_keeps_its_number():
+    house = House(rooms=["_[A-Za-z]!"])
+    house.service.room_for_number("Verona")
+    again = house.restarted(rooms=["_[A-Za-z]!"])
+    assert again.service.room_of_number("Verona") is again.room("verona")
+    assert again.service.room_for_number("Verona") is again.room("verona")
+
+
+def test_until_the_end_of_the_waiting_nothing_ends_a_room():
+    again = opened().restarted(rooms=OPEN)
+    room = again.room("verona")
+    again.join(JULIET, f"verona/{'x' * 65}")
+    again.iq(JULIET, "verona", f"<query xmlns='{stanzas.DISCO_INFO}'/>")
+    again.join(JULIET, "verona/Juliet")
+    again.leave(JULIET, "verona/Juliet")
+    room.phone_joined(phone())
+    room.phone_left("PJSIP/101-00000001")
+    again.service.close_if_empty("verona")
+    assert again.names == ["verona"]
+    again.service.shut_down()
+    assert again.restarted(rooms=OPEN).names == ["verona"], "also if we are restarted meanwhile"
+
+
+def test_a_room_that_nobody_comes_back_to_ends_with_its_messages():
+    again = opened().restarted(rooms=OPEN, room=BALCONY)
+    again.service.end_waiting()
+    assert again.names == ["balcony"]
+    assert again.table == {}
+    assert again.outside.forgotten == [parse("verona@conference.example.org")]
+    assert "room verona@conference.example.org: closed, nobody has come back" in again.outside.notes
+    assert again.restarted(rooms=OPEN).names == []
+
+
+@pytest.mark.parametrize("back", ["chat", "phone"])
+def test_a_room_that_somebody_has_come_back_to_ends_when_they_leave(back):
+    again = opened().restarted(rooms=OPEN)
+    if back == "chat":
+        again.join(JULIET, "verona/Juliet")
+    else:
+        again.room("verona").phone_joined(phone())
+    again.service.end_waiting()
+    assert again.names == ["verona"]
+    if back == "chat":
+        again.leave(JULIET, "verona/Juliet")
+    else:
+        again.room("verona").phone_left("PJSIP/101-00000001")
+        again.service.close_if_empty("verona")
+    assert again.names == []
+    assert "room verona@conference.example.org: closed, nobody is in any more" in again.outside.notes
+
+
+def test_only_rooms_that_were_there_wait():
+    again = opened().restarted(rooms=OPEN)
+    again.join(JULIET, "mantua/Juliet")
+    again.leave(JULIET, "mantua/Juliet")
+    assert again.names == ["verona"]
+    again.service.destroy(again.room("verona"))
+    again.join(JULIET, "verona/Juliet")
+    again.leave(JULIET, "verona/Juliet")
+    assert again.names == [], "a new one of the same name does not"
+
+
+def test_rooms_wait_also_for_people_whom_others_have_lost():
+    house = opened()
+    house.service.await_return()
+    house.leave(ROMEO, "verona/Romeo")
+    assert house.names == ["verona"]
+    house.service.end_waiting()
+    assert house.names == []
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(1, False), (2, True)])
+def test_rooms_that_wait_count_where_there_may_be_so_many(limit, fits):
+    again = opened().restarted(rooms=OPEN, max_rooms=limit)
+    again.join(JULIET, "mantua/Juliet")
+    assert ("mantua" in again.names) is fits
+    again.service.end_waiting()
+    again.join(NURSE, "kitchen/Nurse")
+    assert "kitchen" in again.names
+
+
+@pytest.mark.parametrize(("there", "fits"), [(MAX_OPENED - 1, True), (MAX_OPENED, False)])
+def test_rooms_that_wait_count_as_those_of_their_owner(there, fits):
+    house = House(rooms=OPEN)
+    for number in range(there):
+        house.join(ROMEO, f"{6100 + number}/Romeo")
+    again = house.restarted(rooms=OPEN)
+    again.join(ROMEO, "verona/Romeo")
+    assert ("verona" in again.names) is fits
+
+
+def test_a_room_that_may_not_be_opened_any_more_ends_with_its_messages_unless_it_was_made_to_stay():
+    house = opened()
+    house.join(JULIET, "mantua/Juliet")
+    house.configure(JULIET, "mantua", persistentroom="1")
+    again = house.restarted(rooms=["_6XXX"])
+    assert again.names == ["mantua"]
+    assert list(again.table) == ["mantua"]
+    assert again.outside.forgotten == [parse("verona@conference.example.org")]
+    [note] = again.outside.notes
+    assert "room verona@conference.example.org: not opened again: no pattern of conference.rooms has" in note
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        {"square": {"number": "verona"}},
+        {"square": {"number": "verona", "muc": "square@rooms.example.org"}},
+        {"verona": {"number": "6000", "muc": "verona@rooms.example.org"}},
+    ],
+)
+def test_a_room_whose_conference_has_another_room_now_ends_with_its_messages(instead):
+    again = opened().restarted(rooms=OPEN, room=instead)
+    assert "verona" not in again.names
+    assert again.table == {}
+    assert again.outside.forgotten == [parse("verona@conference.example.org")]
+    [note] = again.outside.notes
+    assert "conference verona has another room now" in note
+
+
+def test_what_was_kept_before_rooms_for_the_occasion_were_is_read():
+    config = (
+        '{"title":"Fair Verona","description":"","password":"","members_only":false,"moderated":false,"public":true,'
+        '"subject_by_all":false,"persistent":true,"max_occupants":200,"fixed":false}'
+    )
+    affiliations = '{"romeo@example.org":"owner"}'
+    table = {"verona": f'{{"number":"verona","config":{config},"affiliations":{affiliations},"subject":null}}'}
+    house = House(table, rooms=OPEN)
+    house.service.end_waiting()
+    assert house.room("verona").title == "Fair Verona"
+    assert affiliation(house, "verona", ROMEO) == "owner"
 
 
 def test_a_room_that_does_not_stay_closes_when_its_owner_says_so_from_outside():
@@ -504,16 +680,18 @@ def test_everybody_is_told_when_the_service_ends():
     assert told == {ROMEO: [110, 332], JULIET: [110, 332]}
 
 
-def test_rooms_that_do_not_stay_end_with_the_service_but_not_under_a_phone():
+def test_rooms_wait_for_those_who_have_to_enter_anew():
     house = opened(room=BALCONY)
     house.join(ROMEO, "six/Romeo")
     house.room("six").phone_joined(phone())
     house.service.shut_down()
+    assert house.names == ["balcony", "six", "verona"]
+    house.service.end_waiting()
     assert house.names == ["balcony", "six"]
 
 
 def test_nothing_of_an_earlier_room_can_be_read_in_a_new_one():
-    """A crash of ours ends rooms without a word; whoever opens one by the same name is somebody else."""
+    """A crash may leave messages of a room that is not kept; whoever opens one by the same name is somebody else."""
     house = House(rooms=OPEN)
     house.join(JULIET, "verona/Juliet")
     house.service.room_for_number("6001")
@@ -534,10 +712,22 @@ def test_what_the_status_shows():
     house = opened(room=BALCONY)
     house.room("balcony").phone_joined(phone("Alice A", "101"))
     house.room("balcony").phone_joined(phone("Bob B", "102"))
-    assert house.service.status() == [
-        {"room": "balcony@conference.example.org", "number": "6000", "title": "Balcony", "people": 0, "phones": 2},
-        {"room": "verona@conference.example.org", "number": "verona", "title": "verona", "people": 1, "phones": 0},
-    ]
+    there = {"waits": False}
+    balcony = {"room": "balcony@conference.example.org", "number": "6000", "title": "Balcony", "people": 0, "phones": 2}
+    verona = {"room": "verona@conference.example.org", "number": "verona", "title": "verona", "people": 1, "phones": 0}
+    assert house.service.status() == [balcony | there, verona | there]
+
+
+def test_the_status_shows_which_rooms_wait():
+    house = opened()
+    house.join(JULIET, "mantua/Juliet")
+    again = house.restarted(rooms=OPEN, room=BALCONY)
+    again.join(JULIET, "mantua/Juliet")
+    assert {room["title"]: room["waits"] for room in again.service.status()} == {
+        "Balcony": False,
+        "mantua": False,
+        "verona": True,
+    }
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,17 @@ def test_the_list_of_rooms_says_how_many_are_in():
     assert items == {"balcony@conference.example.org": "Balcony (3)", "garden@rooms.example.org": "garden"}
 
 
+def test_rooms_that_wait_for_their_people_are_in_the_list_too():
+    before = house()
+    before.join(ROMEO, "verona/Romeo")
+    the = before.restarted(rooms=ROOMS)
+    names = [one.get("name") for one in the.answer(JULIET, "", ITEMS).iter(f"{{{DISCO_ITEMS}}}item")]
+    assert names == ["verona (0)"]
+    var = {one.get("var") for one in the.answer(JULIET, "verona", INFO).iter(f"{{{DISCO_INFO}}}feature")}
+    assert "muc_temporary" in var
+    assert the.refused(JULIET, "verona/Romeo", PING) == "not-acceptable", "they are not in: enter anew (XEP-0410)"
+
+
 def test_the_list_of_rooms_comes_in_pages():
     wanted = f"<query xmlns='{DISCO_ITEMS}'><set xmlns='http://jabber.org/protocol/rsm'><max>1</max></set></query>"
     answer = house(room=BALCONY | {"tomb": {}}).answer(JULIET, "", wanted)
