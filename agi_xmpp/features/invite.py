@@ -30,11 +30,11 @@ async def run(call: Call) -> None:
         raise UsageError(f"wait={call.options['wait']}: at most {MAX_WAIT:g} seconds")
     room = _room(call)
     convener = call.convener
-    if convener is not None and convener.is_ours(room):
+    if convener is not None and convener.invites(room, invitee):
         answer = await _answer(call, convener, room, invitee, reason, wait)
     else:
         if convener is not None and convener.is_phone(invitee):
-            raise UsageError(f"{invitee} is a phone, and {room} no room of ours: phones come into those only")
+            raise UsageError(f"{invitee} is a phone, and {room} no conference here: phones come into those only")
         text = f"You are invited to {room}{f': {reason}' if reason else '.'}"
         extras = Extras(expects_answer=False, invitation=RoomInvitation(room, reason))
         await session.send_message(str(invitee), text, extras=extras, timeout=TIMEOUT)

@@ -126,6 +126,7 @@ class Gateway:
             self._people,
             ami,
             self.rooms,
+            self._bridges,
             self._conferences,
             self,
             domain=own.domain,
@@ -167,7 +168,8 @@ class Gateway:
         self._outgoing.use(self._port)
         if self.phones is not None:
             self._bridges.apply(self.rooms.elsewhere)
-            self._phones_port = self.phones.serve_stanzas(PhonesHost(self._bridges, self._reception.direct))
+            hosts = PhonesHost(self._reception.mediated, self._bridges, self._reception.direct)
+            self._phones_port = self.phones.serve_stanzas(hosts)
             self._background.spawn(self._look_after_bridges())
         elsewhere = len(self._bridges.rooms)
         log.info("conferences: rooms at %s: %d; elsewhere: %d", self._port.domain, len(self.rooms.own_rooms), elsewhere)
@@ -454,11 +456,8 @@ class Gateway:
         known = nicks.speaker(self._conferences.of(number), display)
         if known is None and self._conferences.has_unknown(number):
             display = ""  # it may be theirs, and they may withhold it
-        room = self._room(number)
-        if isinstance(room, Room):
+        if (room := self._room(number)) is not None:
             self._reception.heard(room, display, text, sender)
-        elif room is not None:
-            room.phone_said(display, text, sender)
 
     def is_locked(self, number: str) -> bool:
         """See `Outside.is_locked`."""

@@ -32,8 +32,8 @@ class Convener:
             raise UsageError("room=9: conference 9 is no room")
         return parse(named if "@" in named else f"{named}@conference.x.org")
 
-    def is_ours(self, room: Jid) -> bool:
-        return room.domain == "conference.x.org"
+    def invites(self, room: Jid, invitee: Jid) -> bool:
+        return room.domain == "conference.x.org" or (self.is_phone(invitee) and str(room) == "garden@rooms.x.org")
 
     def is_phone(self, invitee: Jid) -> bool:
         return invitee.domain == "phone.x.org"

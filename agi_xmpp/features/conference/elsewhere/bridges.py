@@ -38,6 +38,10 @@ class Bridges:
         """Return the room of a conference, if it has one of these."""
         return self._by_number.get(number)
 
+    def room_at(self, address: Jid) -> BridgedRoom | None:
+        """Return the room at an address, if it is a conference's."""
+        return self._by_address.get(address)
+
     def apply(self, bridges: Iterable[Bridge]) -> Sequence[str]:
         """Have these rooms from now on. Phones leave those that are not among them, or have changed.
 
@@ -77,8 +81,10 @@ class Bridges:
         except BadJid:
             return False
         room = self._by_address.get(sender.bare)
-        if room is None or to.is_bare:
+        if room is None:
             return False
+        if to.is_bare:
+            return sender.is_bare and room.declined(stanza, to)
         if not room.stanza_came(stanza, sender, to):
             self._strange(stanza, sender, to)
         return True

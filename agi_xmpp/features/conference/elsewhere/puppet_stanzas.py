@@ -66,6 +66,15 @@ def groupchat(sender: Jid, room: Jid, id_: str, body: str) -> Element:
     return message
 
 
+def invitation(sender: Jid, room: Jid, id_: str, invitee: Jid, reason: str) -> Element:
+    """Return the request that a room invite somebody (XEP-0045 section 7.8.2)."""
+    message = stanzas.message(sender, room, None, id_)
+    invite = stanzas.add(stanzas.add_muc_user(message), stanzas.MUC_USER, "invite", to=invitee)
+    if reason:
+        stanzas.add(invite, stanzas.MUC_USER, "reason", reason)
+    return message
+
+
 def ping(sender: Jid, occupant: Jid, id_: str) -> Element:
     """Return the question to one's own nick whether one is in (XEP-0410)."""
     request = stanzas.iq(sender, occupant, "get", id_)
@@ -105,6 +114,15 @@ def role_of(stanza: Element) -> str:
     """Return the role that a presence tells of, or ""."""
     item = stanza.find(_ITEM)
     return item.get("role", "") if item is not None else ""
+
+
+def address_of(stanza: Element) -> Jid | None:
+    """Return the real address that a presence tells of an occupant; None if it tells none."""
+    item = stanza.find(_ITEM)
+    try:
+        return parse(item.get("jid", "")) if item is not None else None
+    except BadJid:
+        return None
 
 
 def error_of(stanza: Element) -> tuple[str, str]:

@@ -5,11 +5,12 @@ A text goes out by the occupant of its phone. While that is not in yet it waits,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 from agi_xmpp.features.conference.elsewhere import puppet_stanzas
 from agi_xmpp.features.conference.elsewhere.puppet import Puppet, State
+from agi_xmpp.features.conference.elsewhere.puppet_crowd import PuppetCrowd
 from agi_xmpp.features.conference.elsewhere.puppet_queue import PuppetQueue, Text
 from agi_xmpp.features.conference.model import Outside, Utterance
 from agi_xmpp.features.conference.room import nicks, wording
@@ -27,17 +28,18 @@ class PuppetTexts:
         number: of the conference.
         room: bare JID.
         outside: the world.
-        phones: the occupants by channel; not changed.
+        crowd: the puppets; not changed.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self, number: str, room: Jid, outside: Outside, phones: Mapping[str, Puppet], clock: Callable[[], float]
+        self, number: str, room: Jid, outside: Outside, crowd: PuppetCrowd, clock: Callable[[], float]
     ) -> None:
         self._number = number
         self._room = room
         self._outside = outside
-        self._phones = phones
+        self._crowd = crowd
+        self._phones = crowd.phones
         self._queue = PuppetQueue(clock)
 
     def phone_said(self, display: str, text: str, sender: str | None = None) -> None:
@@ -45,7 +47,8 @@ class PuppetTexts:
         text = wording.for_chat(text)
         if not text:
             return
-        channel = self._channel_of(display, sender)
+        puppet = self._crowd.speaker_of(display, sender)
+        channel = puppet.participant.channel if puppet is not None else ""
         display = nicks.claimed((puppet.participant for puppet in self._phones.values()), display)
         if not self._queue.add(channel, display, text):
             self._tell(channel, "Too many texts are waiting for the chat: it has not got yours.")
@@ -96,13 +99,6 @@ class PuppetTexts:
         """Give up what has waited too long."""
         for text in self._queue.late():
             self._tell(text.channel, "The chat has not got your text: it cannot be reached.")
-
-    def _channel_of(self, display: str, sender: str | None) -> str:
-        """Return the phone that a text is from, "" if that is not certain; arguments as of `phone_said`."""
-        if sender is not None:
-            return sender if sender in self._phones else ""
-        participant = nicks.speaker((puppet.participant for puppet in self._phones.values()), display)
-        return participant.channel if participant is not None else ""
 
     def _speaker(self, text: Text) -> tuple[Puppet | None, str]:
         """Return who sends a text; or None, and why nobody does; or None and "": it has to wait.

@@ -7,7 +7,7 @@ stream, so whatever was said before that reached the listener, and the next one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -16,32 +16,18 @@ from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.elsewhere import puppet_stanzas
 from agi_xmpp.features.conference.elsewhere.puppet import Puppet, State
+from agi_xmpp.features.conference.elsewhere.puppet_crowd import PuppetCrowd
+from agi_xmpp.features.conference.elsewhere.puppet_entrance import PuppetEntrance
+from agi_xmpp.features.conference.elsewhere.puppet_invitations import PuppetInvitations
 from agi_xmpp.features.conference.elsewhere.puppet_queue import HOLD_TIME
 from agi_xmpp.features.conference.elsewhere.puppet_texts import PuppetTexts
-from agi_xmpp.features.conference.model import Outside, Role, Utterance
+from agi_xmpp.features.conference.invitations.answers import Tell
+from agi_xmpp.features.conference.model import Invitation, Outside, Utterance
 from agi_xmpp.features.conference.phones import telephone
-from agi_xmpp.features.conference.room import nicks, wording
+from agi_xmpp.features.conference.room import wording
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp.model import Jid
-from agi_xmpp.xmpp.room import (
-    BANNED,
-    FINAL,
-    KICKED,
-    MEMBERS_ONLY,
-    NOT_MEMBER,
-    SELF,
-    Entered,
-    Refused,
-    Removed,
-    RoomPresence,
-    still_in,
-)
-
-#: Nicks that are tried when the room says of one after the other that it is taken.
-NICKS = 20
-
-#: Refusals of one phone only; the others are the same for all.
-_PERSONAL = ("conflict", "forbidden", "not-acceptable", "registration-required")
+from agi_xmpp.xmpp.room import still_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +75,12 @@ class BridgedRoom:
         self._make_pace = make_pace
         self._clock = clock
         self._online = False
-        self._phones: dict[str, Puppet] = {}  # by channel
-        self._puppets: dict[Jid, Puppet] = {}  # by address; those that are leaving, too
-        self._listener: Puppet | None = None
         self._listening = False
         self._heard = clock()  # when somebody was in last
-        self._noted: set[str] = set()  # why no phones are in: what the log has already
-        self._texts = PuppetTexts(bridge.number, bridge.address, outside, self._phones, clock)
+        self._crowd = crowd = PuppetCrowd()
+        self._entrance = PuppetEntrance(bridge.number, bridge.address, outside, send, crowd)
+        self._texts = PuppetTexts(bridge.number, bridge.address, outside, crowd, clock)
+        self._invitations = PuppetInvitations(bridge.address, send, crowd.by_address, clock)
 
     # What it is
 
@@ -122,7 +107,12 @@ class BridgedRoom:
     @property
     def phones(self) -> Mapping[str, Puppet]:
         """Those on phones by channel."""
-        return self._phones
+        return self._crowd.phones
+
+    @property
+    def people(self) -> Collection[str]:
+        """The nicks of those from chat."""
+        return self._crowd.people()
 
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
@@ -130,37 +120,37 @@ class BridgedRoom:
             "room": str(self.address),
             "number": self.number,
             "title": self.title,
-            "people": len(self._others()),
-            "phones": len(self._phones),
+            "people": len(self.people),
+            "phones": len(self._crowd.phones),
         }
 
     @property
     def problem(self) -> str:
         """Why phones are not in; "" if they are."""
-        problem = next((puppet.problem for puppet in self._phones.values() if puppet.problem), "")
+        problem = next((puppet.problem for puppet in self._crowd.phones.values() if puppet.problem), "")
         return problem and f"room {self.address}: {problem}"
 
     # What comes from the phones' side
 
     def phone_joined(self, participant: Participant) -> None:
         """See `ConferenceRoom.phone_joined`."""
-        if participant.channel in self._phones:
+        if participant.channel in self._crowd.phones:
             self.phone_changed(participant)
             return
         address = self._address_of(participant)
-        puppet = self._puppets.get(address)
+        puppet = self._crowd.by_address.get(address)
         if puppet is None:
-            puppet = self._puppets[address] = Puppet(
+            puppet = self._crowd.by_address[address] = Puppet(
                 self.address, address, participant, self.bridge.password, self._send, self._make_pace(), self._clock
             )
         else:  # the same call was in a moment ago
             puppet.participant, puppet.returning = participant, True
-        self._phones[participant.channel] = puppet
+        self._crowd.phones[participant.channel] = puppet
         self._enter_if_due(puppet)
 
     def phone_changed(self, participant: Participant) -> None:
         """See `ConferenceRoom.phone_changed`."""
-        puppet = self._phones.get(participant.channel)
+        puppet = self._crowd.phones.get(participant.channel)
         if puppet is None or puppet.participant == participant:
             return
         if self._address_of(participant) != puppet.address:  # the caller is another one, or nobody now
@@ -170,18 +160,18 @@ class BridgedRoom:
         unmuted = puppet.participant.muted and not participant.muted
         puppet.participant = participant
         if unmuted and puppet.state is State.IN and not puppet.voice:
-            self._mute(puppet)
-        self._keep_in_step(puppet)
+            self._entrance.mute(puppet)
+        self._entrance.keep_in_step(puppet)
 
     def phone_readdressed(self, channel: str) -> None:
         """See `ConferenceRoom.phone_readdressed`. A room knows its occupants by their address: so it enters anew."""
-        if (puppet := self._phones.get(channel)) is not None:
+        if (puppet := self._crowd.phones.get(channel)) is not None:
             self.phone_left(channel)
             self.phone_joined(puppet.participant)
 
     def phone_left(self, channel: str) -> None:
         """See `ConferenceRoom.phone_left`."""
-        puppet = self._phones.pop(channel, None)
+        puppet = self._crowd.phones.pop(channel, None)
         if puppet is None:
             return
         if self._online and puppet.state in (State.ENTERING, State.IN):
@@ -189,12 +179,16 @@ class BridgedRoom:
         elif puppet.state is State.LEAVING:
             puppet.returning = False
         else:
-            self._forget(puppet)
+            self._crowd.forget(puppet)
         self._after()
 
     def phone_said(self, display: str, text: str, sender: str | None = None) -> None:
         """See `ConferenceRoom.phone_said`."""
         self._texts.phone_said(display, text, sender)
+
+    def speaker_of(self, display: str, sender: str | None = None) -> Puppet | None:
+        """Return the phone that a text is from, None if that is not certain; arguments as of `phone_said`."""
+        return self._crowd.speaker_of(display, sender)
 
     def announce(self, text: str) -> None:
         """Tell everybody in chat something. The room's name is not ours: the first phone that may write tells it."""
@@ -209,6 +203,25 @@ class BridgedRoom:
             # With conditions that say that nobody is there, the service would take the phone for gone.
             self._send(stanzas.error(utterance.stanza, "not-acceptable", wording.for_chat(reason)))
 
+    # Invitations
+
+    def phone_jid(self, participant: Participant) -> Jid | None:
+        """Return the address that a phone has in the room; None if it is not in the conference."""
+        puppet = self._crowd.phones.get(participant.channel)
+        return puppet.address if puppet is not None else None
+
+    def invite(self, invitation: Invitation, tell: Tell) -> None:
+        """Have the room invite somebody in chat for a phone; see `PuppetInvitations.invite`."""
+        self._invitations.invite(invitation, self._outside.new_id(), tell)
+
+    def sees(self, person: Jid) -> bool:
+        """Tell whether somebody in chat is in; see `PuppetCrowd.sees`."""
+        return self._crowd.sees(person)
+
+    def declined(self, stanza: Element, to: Jid) -> bool:
+        """Take a refusal that the room passes on to a phone's address; return False if it is something else."""
+        return stanza.tag == stanzas.MESSAGE and self._invitations.declined(stanza, to)
+
     # What comes from the room
 
     def stanza_came(self, stanza: Element, sender: Jid, to: Jid) -> bool:
@@ -219,12 +232,12 @@ class BridgedRoom:
             sender: the room's address, with or without a nick.
             to: full JID.
         """
-        puppet = self._puppets.get(to)
+        puppet = self._crowd.by_address.get(to)
         if puppet is None:
             return False
         puppet.heard()
         if stanza.tag == stanzas.PRESENCE:
-            self._presence_came(puppet, stanza, sender)
+            self._entrance.presence_came(puppet, stanza, sender)
         elif stanza.tag == stanzas.MESSAGE:
             self._message_came(puppet, stanza, sender)
         else:
@@ -232,78 +245,18 @@ class BridgedRoom:
         self._after()
         return True
 
-    def _presence_came(self, puppet: Puppet, stanza: Element, sender: Jid) -> None:
-        presence = puppet_stanzas.room_presence(stanza, sender)
-        nick = puppet.nick
-        event = puppet.seen.take(presence)
-        if presence.kind == "error" or puppet.nick != nick:
-            puppet.settled()
-        if puppet.state is State.LEAVING:
-            if isinstance(event, Removed | Refused):
-                self._left(puppet)
-        elif isinstance(event, Entered) and puppet.state is State.ENTERING:
-            self._entered(puppet, event)
-        elif isinstance(event, Refused) and puppet.state is State.ENTERING:
-            self._refused(puppet, event)
-        elif isinstance(event, Removed) and puppet.state is State.ENTERING and presence.codes <= {SELF}:
-            pass  # that was our own departure, before it came back
-        elif isinstance(event, Removed) and puppet.state in (State.ENTERING, State.IN):
-            self._removed(puppet, event, presence)
-        if puppet.state is State.IN and presence.kind == "available" and sender.resource == puppet.nick:
-            self._set_voice(puppet, puppet_stanzas.role_of(stanza) != Role.VISITOR.value)
-
-    def _entered(self, puppet: Puppet, event: Entered) -> None:
-        if event.created:
-            # There was no such room, and a phone shall not own one.
-            self._send(puppet_stanzas.departure(puppet.address, puppet.seen.me))
-            self._retire(puppet, "it does not exist: somebody has to open it")
-            return
-        if self._noted:
-            self._noted.clear()
-            self._outside.note(f"room {self.address}: phones are in again")
-        puppet.entered()
-        self._keep_in_step(puppet)
-
-    def _refused(self, puppet: Puppet, event: Refused) -> None:
-        if event.condition == "conflict" and len(puppet.taken) < NICKS:
-            puppet.taken.add(nicks.folded(puppet.nick))
-            self._enter(puppet)
-        else:
-            self._retire(puppet, event.text, personal=event.condition in _PERSONAL)
-            puppet.refused = event.condition in FINAL or event.condition == "conflict"
-
-    def _removed(self, puppet: Puppet, event: Removed, presence: RoomPresence) -> None:
-        thrown_out = presence.codes & {KICKED, BANNED} and not presence.codes & {NOT_MEMBER, MEMBERS_ONLY}
-        if thrown_out and not event.come_back and not presence.destroyed:
-            puppet.expel()
-            self._outside.note(f"room {self.address}: {puppet.nick}: {event.text}: the call is ended, too")
-            self._outside.kick(self.number, puppet.participant.channel)
-        else:
-            self._retire(puppet, event.text, personal=NOT_MEMBER in presence.codes)
-            puppet.refused = bool(presence.codes & {NOT_MEMBER, MEMBERS_ONLY})
-
-    def _set_voice(self, puppet: Puppet, voice: bool) -> None:
-        """Let a phone be heard if the room lets it write. One that has muted itself stays so."""
-        had_voice, puppet.voice = puppet.voice, voice
-        if not voice and not puppet.participant.muted and not puppet.muted_by_us:
-            self._mute(puppet)
-        elif voice and not had_voice and puppet.muted_by_us:
-            puppet.muted_by_us = False
-            self._outside.mute(self.number, puppet.participant.channel, False)
-
-    def _mute(self, puppet: Puppet) -> None:
-        puppet.muted_by_us = True
-        self._outside.mute(self.number, puppet.participant.channel, True)
-
     # Texts of chat
 
     def _message_came(self, puppet: Puppet, stanza: Element, sender: Jid) -> None:
         kind = stanza.get("type", "normal")
         if kind == "error":
-            self._text_returned(puppet, stanza)
+            if not self._invitations.returned(stanza, puppet.address):
+                self._text_returned(puppet, stanza)
         elif kind == "groupchat":
             self._said_to_all(puppet, stanza, sender.resource)
-        elif sender.resource and (utterance := puppet_stanzas.whispered(stanza, sender)) is not None:
+        elif not sender.resource:
+            self._invitations.declined(stanza, puppet.address)
+        elif (utterance := puppet_stanzas.whispered(stanza, sender)) is not None:
             self._outside.whisper(self.number, puppet.participant.channel, utterance)
 
     def _said_to_all(self, puppet: Puppet, stanza: Element, nick: str) -> None:
@@ -312,7 +265,7 @@ class BridgedRoom:
                 self._texts.reflected(id_)
         if puppet_stanzas.subject_of(stanza) is not None and not puppet.live:
             puppet.live = True  # the one that whoever enters is told (XEP-0045 section 7.2.15)
-        elif puppet is self._listener and nick not in self._own_nicks(State.IN, State.LEAVING):
+        elif puppet is self._crowd.listener and nick not in self._crowd.own_nicks(State.IN, State.LEAVING):
             utterance = puppet_stanzas.heard(stanza, self.address, nick, self.title)
             if utterance is not None:
                 self._outside.say(self.number, utterance)
@@ -321,7 +274,7 @@ class BridgedRoom:
         """The room has not taken a text."""
         lost = self._texts.returned(stanza)
         if lost and puppet.state is State.IN:
-            self._retire(puppet, lost)
+            self._entrance.retire(puppet, lost)
             self._enter_if_due(puppet)
 
     # Requests
@@ -333,7 +286,7 @@ class BridgedRoom:
         elif puppet.is_answer(stanza.get("id", "")) and stanzas.is_error(stanza) and puppet.state is State.IN:
             condition, _words = puppet_stanzas.error_of(stanza)
             if still_in(condition) is False:
-                self._retire(puppet, f"it does not know us any more ({condition})")
+                self._entrance.retire(puppet, f"it does not know us any more ({condition})")
                 self._enter_if_due(puppet)
 
     # The stream, and time
@@ -341,21 +294,21 @@ class BridgedRoom:
     def stream_began(self) -> None:
         """Let all phones enter: whether the room still has them is not known."""
         self._online = True
-        self._listener = None
-        for puppet in list(self._puppets.values()):
+        self._crowd.listener = None
+        for puppet in list(self._crowd.by_address.values()):
             if puppet.state is State.LEAVING and not puppet.returning:
                 puppet.leave()  # the room may not have heard of that
-                self._forget(puppet)
+                self._crowd.forget(puppet)
             elif puppet.state is not State.EXPELLED:
-                self._enter(puppet)
+                self._entrance.enter(puppet)
         self._after()
 
     def stream_ended(self) -> None:
         """Nobody is in, as far as we know."""
         self._online = False
-        self._listener = None
+        self._crowd.listener = None
         self._texts.stream_ended()
-        for puppet in self._puppets.values():
+        for puppet in self._crowd.by_address.values():
             if puppet.state in (State.ENTERING, State.IN):
                 puppet.retire()
             puppet.problem, puppet.refused = "", False
@@ -364,22 +317,22 @@ class BridgedRoom:
     def tick(self) -> None:
         """Do what it is time for; to be called every few seconds."""
         if self._online:
-            for puppet in list(self._puppets.values()):
+            for puppet in list(self._crowd.by_address.values()):
                 self._look_after(puppet)
         self._texts.tick()
         self._after()
 
     def _look_after(self, puppet: Puppet) -> None:
         if puppet.is_overdue and puppet.state is State.LEAVING:
-            self._left(puppet)
+            self._entrance.left(puppet)
         elif puppet.is_overdue:
-            self._retire(puppet, "it does not answer")
+            self._entrance.retire(puppet, "it does not answer")
         puppet.ask_if_silent(self._outside.new_id())
         self._enter_if_due(puppet)
 
     def close(self) -> None:
         """Let all phones leave: the room is no more that of the conference, or we stop."""
-        for channel, puppet in list(self._phones.items()):
+        for channel, puppet in list(self._crowd.phones.items()):
             if puppet.muted_by_us:  # nobody there can give it the word any more
                 self._outside.mute(self.number, channel, False)
             self.phone_left(channel)
@@ -388,59 +341,15 @@ class BridgedRoom:
 
     def _enter_if_due(self, puppet: Puppet) -> None:
         if self._online and puppet.is_due:
-            self._enter(puppet)
-
-    def _enter(self, puppet: Puppet) -> None:
-        puppet.enter(self._free_nick(puppet))
-
-    def _free_nick(self, puppet: Puppet) -> str:
-        """Return a nick for a phone that looks like nobody else's."""
-        taken = {nicks.folded(nick) for nick in self._others()} | puppet.taken
-        for other in self._puppets.values():
-            if other is not puppet and other.state in (State.ENTERING, State.IN):
-                taken.add(nicks.folded(other.nick))
-        return nicks.unique(puppet.name, lambda nick: nicks.folded(nick) in taken)
-
-    def _keep_in_step(self, puppet: Puppet) -> None:
-        """Show of a phone that is in what it is now."""
-        if puppet.state is not State.IN:
-            return
-        if puppet.has_renamed_phone:
-            puppet.rename(self._free_nick(puppet))  # it may be the one that it has
-        puppet.show()
-
-    def _retire(self, puppet: Puppet, problem: str, *, personal: bool = False) -> None:
-        """Try again later, and say why: once for each phone, or once for all if it is the same for all."""
-        problem = problem.removeprefix(f"{self.address}: ")
-        if personal and puppet.problem != problem:
-            self._outside.note(f"room {self.address}: {puppet.nick} is not in: {problem}; trying again")
-        elif not personal and problem not in self._noted:
-            self._noted.add(problem)
-            self._outside.note(f"room {self.address}: {problem}; trying again")
-        puppet.retire(problem)
-
-    def _left(self, puppet: Puppet) -> None:
-        """A phone's occupant has left, as it wanted."""
-        if puppet.returning:
-            puppet.retire()
-            self._enter(puppet)
-        else:
-            self._forget(puppet)
-
-    def _forget(self, puppet: Puppet) -> None:
-        puppet.state = State.OUT
-        del self._puppets[puppet.address]
+            self._entrance.enter(puppet)
 
     def _after(self) -> None:
         """Follow up whatever has happened: who listens, whether somebody does, and what can be sent."""
-        listener = self._listener
-        if listener is None or listener.state not in (State.IN, State.LEAVING):
-            self._listener = next((one for one in self._puppets.values() if one.state is State.IN), None)
-        if self._listener is not None:
+        self._crowd.listen()
+        if self._crowd.listener is not None:
             self._heard = self._clock()
-            own = self._own_nicks(State.ENTERING, State.IN, State.LEAVING)
-            self._hear(any(nick not in own for nick in self._listener.seen.others))
-        elif not self._phones or self._clock() - self._heard >= HOLD_TIME:
+            self._hear(self._crowd.has_people())
+        elif not self._crowd.phones or self._clock() - self._heard >= HOLD_TIME:
             self._hear(False)
         self._texts.flush()
 
@@ -448,12 +357,3 @@ class BridgedRoom:
         if listening != self._listening:
             self._listening = listening
             self._outside.occupancy_changed(self.number)
-
-    def _others(self) -> set[str]:
-        """Return the nicks of those who are in and are no phone of ours."""
-        if self._listener is None:
-            return set()
-        return self._listener.seen.others - self._own_nicks(State.ENTERING, State.IN, State.LEAVING)
-
-    def _own_nicks(self, *states: State) -> set[str]:
-        return {puppet.nick for puppet in self._puppets.values() if puppet.state in states}

@@ -76,6 +76,23 @@ def by_room(send: Callable[[Element], None], room: Jid, inviter: Jid, invitee: J
     return tell
 
 
+def by_other_room(send: Callable[[Element], None], room: Jid, inviter: Jid, invitee: Jid) -> Tell:
+    """Return what tells somebody who has invited by a room of another service: by refusals, which it passes on.
+
+    Args:
+        send: sends a stanza from a phone's address.
+        room: its bare JID.
+        inviter: as the room has named them.
+        invitee: bare JID of the phone.
+    """
+
+    def tell(answer: Answer) -> None:
+        if answer.how in (How.DECLINED, How.FAILED):
+            send(invitation_stanzas.refusal(invitee, room, inviter, answer.reason))
+
+    return tell
+
+
 def by_error(send: Callable[[Element], None], stanza: Element) -> Tell:
     """Return what tells somebody who has invited directly (XEP-0249): there are errors only.
 

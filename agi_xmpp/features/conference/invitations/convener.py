@@ -10,6 +10,8 @@ from typing import Final
 
 from agi_xmpp.ami.conferences import Conferences
 from agi_xmpp.errors import BadJid, Refused, UsageError
+from agi_xmpp.features.conference.elsewhere.bridges import Bridges
+from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers, free_numbers
 from agi_xmpp.features.conference.invitations.answers import Answer, How
 from agi_xmpp.features.conference.invitations.invitees import Invitees, Phone
@@ -35,6 +37,7 @@ class Convener:
 
     Args:
         rooms: which there are.
+        bridges: those of other services.
         conferences: who is in which conference by telephone.
         inviting: carries invitations out.
         invitees: whose phones can be invited.
@@ -46,6 +49,7 @@ class Convener:
     def __init__(
         self,
         rooms: Rooms,
+        bridges: Bridges,
         conferences: Conferences,
         inviting: Inviting,
         invitees: Invitees,
@@ -55,6 +59,7 @@ class Convener:
         choose: Callable[[Sequence[str]], str] = random.choice,
     ) -> None:
         self._rooms = rooms
+        self._bridges = bridges
         self._conferences = conferences
         self._inviting = inviting
         self._invitees = invitees
@@ -89,19 +94,19 @@ class Convener:
             raise UsageError(f"room={number}: conference {number} is no room (conference.rooms, conference.room)")
         return address
 
-    def is_ours(self, room: Jid) -> bool:
-        """Tell whether a room is on our own domain."""
-        return room.domain == self._domain
+    def invites(self, room: Jid, invitee: Jid) -> bool:
+        """Tell whether `invite` is for somebody: into our rooms it invites everybody, into others' phones only."""
+        return self._is_ours(room) or (self.is_phone(invitee) and self._bridges.room_at(room) is not None)
 
     def is_phone(self, invitee: Jid) -> bool:
         """Tell whether an address is a phone's."""
         return bool(self._phones_domain) and invitee.domain == self._phones_domain
 
     async def invite(self, address: Jid, invitee: Jid, reason: str = "", wait: float = 0.0) -> Answer:
-        """Invite somebody into a room of ours; return what has come of it until then.
+        """Invite somebody into a room; return what has come of it until then.
 
         Args:
-            address: of the room; it is opened if need be.
+            address: of the room; it is opened if need be. On another service only phones can be invited: see `invites`.
             invitee: bare JID, of chat or of a phone.
             reason: in words.
             wait: seconds to wait for an answer. Nobody waits any more: a phone goes on ringing all the same.
@@ -110,7 +115,7 @@ class Convener:
             UsageError: there is no such room.
             Refused: they may not be invited.
         """
-        room = self._rooms.room_to_enter(address)
+        room = self._bridges.room_at(address) or self._rooms.room_to_enter(address)
         if room is None:
             raise UsageError(f"room={address}: there is no such room")
         last = Answer(How.SENT, str(invitee))
@@ -122,8 +127,11 @@ class Convener:
             if answer.how is not How.SENT:
                 done.set()
 
-        self._inviting.invite(room, room.invitation(None, invitee, reason), tell)
-        self._close_later(room)
+        if isinstance(room, Room):
+            self._inviting.invite(room, room.invitation(None, invitee, reason), tell)
+            self._close_later(room)
+        else:
+            self._inviting.invite(room, Invitation(None, invitee, reason), tell)
         if wait:
             try:
                 async with asyncio.timeout(wait):
@@ -158,7 +166,9 @@ class Convener:
         people = self._people(_words(named))
         own = self._invitees.by_name(str(asker.bare))
         room = self._opened(address, asker)
-        self._inviting.invite(room, Invitation(None, asker.bare), answers.nobody)
+        if isinstance(room, Room):  # a room of another service invites for those who are in only
+            self._inviting.invite(room, Invitation(None, asker.bare), answers.nobody)
+            self._close_later(room)
         report = _Report(say)
         # By their numbers: who names themselves, or somebody twice, means one call.
         phones = {phone.number: phone for phone in (own, *people) if isinstance(phone, Phone)}
@@ -166,12 +176,12 @@ class Convener:
             self._inviting.call(room, Invitation(asker, Jid(phone.local, self._phones_domain)), phone, report.tell)
         for jid in dict.fromkeys(one for one in people if isinstance(one, Jid)):
             self._invite_from_chat(room, asker, jid, report)
-        self._close_later(room)
         return report.close(f"Conference {room.number} is the room {room.address}.")
 
-    def _invite_from_chat(self, room: Room, asker: Jid, invitee: Jid, report: _Report) -> None:
+    def _invite_from_chat(self, room: Room | BridgedRoom, asker: Jid, invitee: Jid, report: _Report) -> None:
         try:
-            room.invitation(None, invitee)
+            if isinstance(room, Room):
+                room.invitation(None, invitee)
         except Refused as problem:
             report.tell(Answer.failed(str(invitee), problem))
         else:
@@ -192,23 +202,29 @@ class Convener:
         """Return the room that a word means; None if it means somebody.
 
         People come before rooms that could be opened; and a mistyped name of theirs opens none: only a number does.
-
-        Raises:
-            Refused: it is a room that we have nothing to do with.
         """
-        if name.rpartition("@")[2] == self._domain:
-            return _address(name)
-        address = self._rooms.address_of(name) if name and "@" not in name else None
+        if "@" in name:
+            return self._room_written(name)
+        address = self._rooms.address_of(name) if name else None
         if address is None:
             return None
-        if not self.is_ours(address):
-            raise Refused(f"Conference {plain(name)} is the room {address}: enter that one.", "not-acceptable")
-        is_open = self._rooms.room_at(address) is not None
+        is_open = self._rooms.room_at(address) is not None or self._bridges.room_at(address) is not None
         return address if is_open or (name.isdecimal() and self._invitees.by_name(name) is None) else None
+
+    def _room_written(self, name: str) -> Jid | None:
+        """Return the room of an address that somebody has written; None if it is somebody's."""
+        try:
+            address = _address(name)
+        except Refused:
+            return None  # whoever it is to be, it is said of them what is wrong
+        return address if self._is_ours(address) or self._bridges.room_at(address) is not None else None
+
+    def _is_ours(self, room: Jid) -> bool:
+        return room.domain == self._domain
 
     def _is_free(self, number: str) -> bool:
         address = self._rooms.address_of(number)
-        is_ours = address is not None and self.is_ours(address)
+        is_ours = address is not None and self._is_ours(address)
         return is_ours and self._rooms.room_of_number(number) is None and not self._conferences.of(number)
 
     def _people(self, words: list[str]) -> list[Phone | Jid]:
@@ -228,9 +244,13 @@ class Convener:
             raise Refused(f"Nobody with a phone is called “{plain(word)}”.", "item-not-found")
         return _address(word)
 
-    def _opened(self, address: Jid, asker: Jid) -> Room:
+    def _opened(self, address: Jid, asker: Jid) -> Room | BridgedRoom:
         if not self._rooms.allows(asker, address):
             raise Refused("Conferences are not for users of your domain.", "forbidden")
+        if (bridge := self._bridges.room_at(address)) is not None:
+            if bridge.bridge.password and not bridge.sees(asker):
+                raise Refused(f"You may not invite to {address}.", "forbidden")
+            return bridge
         room = self._rooms.room_at(address)
         if room is None:
             return self._rooms.open(address, asker.bare)

@@ -1,4 +1,4 @@
-"""Direct invitations (XEP-0249): somebody in a room of ours writes to a phone's address that it may come.
+"""Direct invitations (XEP-0249): somebody in a conference's room writes to a phone's address that it may come.
 
 That is how Gajim invites into rooms for everybody; other clients ask the room (XEP-0045 section 7.8.2). Pure.
 """
@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
 from agi_xmpp.features.conference.invitations.answers import Tell
 from agi_xmpp.features.conference.model import Invitation
@@ -24,6 +25,8 @@ class DirectInvitations:
     Args:
         send: sends a stanza from a phone's address.
         room_at: returns the room at an address, None if there is none of ours.
+        bridge_at: returns the room of another service at an address, None if it is no conference's.
+        allows: tells whether somebody in chat may use a room.
         invite: carries an invitation out.
     """
 
@@ -31,10 +34,14 @@ class DirectInvitations:
         self,
         send: Callable[[Element], None],
         room_at: Callable[[Jid], Room | None],
-        invite: Callable[[Room, Invitation, Tell], None],
+        bridge_at: Callable[[Jid], BridgedRoom | None],
+        allows: Callable[[Jid, Jid], bool],
+        invite: Callable[[Room | BridgedRoom, Invitation, Tell], None],
     ) -> None:
         self._send = send
         self._room_at = room_at
+        self._bridge_at = bridge_at
+        self._allows = allows
         self._invite = invite
 
     def stanza_came(self, stanza: Element) -> bool:
@@ -69,8 +76,16 @@ class DirectInvitations:
         sender, invitee = parse(stanza.get("from", "")), parse(stanza.get("to", "")).bare
         if not invitee.local:
             raise Refused("Nobody has this address.", "item-not-found")
+        tell = answers.by_error(self._send, stanza)
+        if (bridge := self._bridge_at(address)) is not None and self._may_invite(sender, bridge):
+            self._invite(bridge, Invitation(sender, invitee, reason), tell)
+            return
         room = self._room_at(address)
         if room is None or room.occupant_of(sender) is None:
-            # The same for both: nobody finds out by asking which rooms there are.
-            raise Refused(f"You are not in {address}.", "not-acceptable")
-        self._invite(room, room.invitation(sender, invitee, reason), answers.by_error(self._send, stanza))
+            # The same in all cases: nobody finds out by asking which rooms there are.
+            raise Refused(f"As far as can be seen here, you are not in {address}.", "not-acceptable")
+        self._invite(room, room.invitation(sender, invitee, reason), tell)
+
+    def _may_invite(self, sender: Jid, bridge: BridgedRoom) -> bool:
+        """Tell whether somebody is in a room of another service: it must show their address, and a phone must be in."""
+        return self._allows(sender, bridge.address) and bridge.sees(sender)

@@ -10,6 +10,7 @@ from agi_xmpp.features.conference.room.invitations import MAX_REASON
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
 
+_INVITE = f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}invite"
 _DECLINE = f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}decline"
 
 
@@ -48,6 +49,15 @@ def declined(room: Jid, inviter: Jid, invitee: Jid, reason: str, message_id: str
     return message
 
 
+def refusal(invitee: Jid, room: Jid, inviter: Jid, reason: str) -> Element:
+    """Return the message to a room of another service that an invitee does not come; it tells the inviter."""
+    message = stanzas.message(invitee, room)
+    decline = stanzas.add(stanzas.add_muc_user(message), stanzas.MUC_USER, "decline", to=inviter)
+    if reason:
+        stanzas.add(decline, stanzas.MUC_USER, "reason", reason)
+    return message
+
+
 def read_direct(message: Element) -> tuple[Jid, str] | None:
     """Return the room and the reason of a direct invitation (XEP-0249); None if the message is none.
 
@@ -69,3 +79,31 @@ def read_decline(message: Element) -> str | None:
     if message.tag != stanzas.MESSAGE or found is None:
         return None
     return (stanzas.text_of(found, stanzas.MUC_USER, "reason") or "")[:MAX_REASON]
+
+
+def is_mediated(message: Element) -> bool:
+    """Tell whether a message is an invitation that somebody has sent by a room (XEP-0045 section 7.8.2)."""
+    return message.tag == stanzas.MESSAGE and message.find(_INVITE) is not None
+
+
+def read_mediated(message: Element) -> tuple[Jid, str]:
+    """Return who invites by a room, as the room says, and the reason; see `is_mediated`.
+
+    Raises:
+        BadJid: the room says nobody.
+    """
+    found = message.find(_INVITE)
+    if found is None:
+        raise BadJid("there is no invitation")
+    return parse(found.get("from", "")), (stanzas.text_of(found, stanzas.MUC_USER, "reason") or "")[:MAX_REASON]
+
+
+def read_mediated_decline(message: Element) -> tuple[Jid, str] | None:
+    """Return the bare JID of who refuses by a room, as the room says, and the reason; None if that is not in it."""
+    found, reason = message.find(_DECLINE), read_decline(message)
+    if found is None or reason is None:
+        return None
+    try:
+        return parse(found.get("from", "")).bare, reason
+    except BadJid:
+        return None

@@ -19,6 +19,7 @@ from agi_xmpp.ami.invitations import Inviter, Joined, Outcome, Place, Unreachabl
 from agi_xmpp.background import Background
 from agi_xmpp.errors import AmiError, AmiNotConnected, AmiUnknown, BadJid, Refused
 from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import invitation_stanzas
 from agi_xmpp.features.conference.invitations.answers import Answer, How, Tell
 from agi_xmpp.features.conference.invitations.invitees import Invitees, Phone
@@ -102,13 +103,15 @@ class Inviting:
         """Forget all. Phones that ring go on until they are picked up or their time is over."""
         await self._background.stop()
 
-    def invite(self, room: Room, invitation: Invitation, tell: Tell) -> None:
+    def invite(self, room: Room | BridgedRoom, invitation: Invitation, tell: Tell) -> None:
         """Invite whom an address means: a phone, or somebody in chat. What comes of it is told in any case."""
         invitee = invitation.invitee
         try:
             if self._phones_domain and invitee.domain == self._phones_domain:
                 patterns = self._invitees.patterns_of(invitation.inviter)
                 self._call(room, invitation, self._invitees.by_address(invitee.local, patterns), tell)
+            elif isinstance(room, BridgedRoom):
+                self._have_room_write(room, invitation, tell)
             else:
                 self._write(room, invitation, tell)
         except Refused as problem:
@@ -181,6 +184,12 @@ class Inviting:
         )
         self._note(room, invitation, str(invitee), "is told in chat")
         tell(Answer(How.SENT, str(invitee)))
+
+    def _have_room_write(self, room: BridgedRoom, invitation: Invitation, tell: Tell) -> None:
+        self._spend(invitation.inviter)
+        room.invite(invitation, tell)
+        self._note(room, invitation, str(invitation.invitee), "the room is asked to")
+        tell(Answer(How.SENT, str(invitation.invitee)))
 
     # Phones
 

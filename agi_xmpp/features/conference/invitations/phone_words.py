@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Iterable
 
 from agi_xmpp.errors import BadJid, Refused
+from agi_xmpp.features.conference.elsewhere.puppet import Puppet
+from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers
 from agi_xmpp.features.conference.invitations.answers import Answer, Tell
 from agi_xmpp.features.conference.invitations.invitees import Invitees, Phone
 from agi_xmpp.features.conference.invitations.inviting import Inviting
-from agi_xmpp.features.conference.model import Affiliation, Invitation, PhoneOccupant
+from agi_xmpp.features.conference.model import Invitation, PhoneOccupant
 from agi_xmpp.features.conference.room import wording
 from agi_xmpp.features.conference.room.invitations import MAX_REASON
 from agi_xmpp.features.conference.room.room import Room
@@ -59,7 +61,7 @@ class PhoneWords:
         self._whisper = whisper
         self._quota = Quota(MAX_WORDS, PERIOD, clock)
 
-    def said(self, room: Room, display: str, text: str, sender: str | None = None) -> bool:
+    def said(self, room: Room | BridgedRoom, display: str, text: str, sender: str | None = None) -> bool:
         """Take what a phone has written, if it is for us; otherwise return False.
 
         Whose text it is must be certain: else nobody could be answered, and it is shown as any other. Arguments as of
@@ -75,7 +77,7 @@ class PhoneWords:
             self._obey(room, phone, word[1].casefold(), word[2] or "")
         return True
 
-    def _obey(self, room: Room, phone: PhoneOccupant, word: str, rest: str) -> None:
+    def _obey(self, room: Room | BridgedRoom, phone: PhoneOccupant | Puppet, word: str, rest: str) -> None:
         def say(answer: str) -> None:
             self._whisper(room.number, phone.participant.channel, answer)
 
@@ -94,7 +96,7 @@ class PhoneWords:
         except Refused as problem:
             say(answers.sentence(Answer.failed(plain(whom), problem)))
 
-    def _invite(self, room: Room, by: PhoneOccupant, whom: str, reason: str, tell: Tell) -> None:
+    def _invite(self, room: Room | BridgedRoom, by: PhoneOccupant | Puppet, whom: str, reason: str, tell: Tell) -> None:
         """Invite somebody for a phone.
 
         Raises:
@@ -104,7 +106,7 @@ class PhoneWords:
         phone = self._phone(whom)
         if phone is not None:
             address = Jid(phone.local, self._phones_domain)
-            if self._phones_domain and room.affiliation_of(address) is Affiliation.OUTCAST:
+            if self._phones_domain and isinstance(room, Room) and room.is_banned(address):
                 raise Refused(f"{phone.name} is banned from this room.", "forbidden")
             self._inviting.call(room, Invitation(inviter, address, reason, by.nick), phone, tell)
             return
@@ -112,9 +114,8 @@ class PhoneWords:
             invitee = parse(whom).bare
         except BadJid as problem:
             raise Refused(f"{problem}. {_USAGE}", "jid-malformed") from None
-        if room.config.members_only and room.affiliation_of(invitee) is Affiliation.NONE:
-            raise Refused("Only moderators may invite to this room.", "forbidden")
-        invitee = room.invitation(None, invitee).invitee
+        if isinstance(room, Room):  # one of another service says itself whom it lets in
+            room.check_invitee(invitee)
         self._inviting.invite(room, Invitation(inviter, invitee, reason, by.nick), tell)
 
     def _phone(self, whom: str) -> Phone | None:
@@ -134,9 +135,9 @@ class PhoneWords:
         return phone
 
 
-def _who(room: Room) -> str:
-    chat = _listed(sorted(room.occupants, key=str.casefold))
-    phones = _listed(sorted((phone.nick for phone in room.phones.values()), key=str.casefold))
+def _who(room: Room | BridgedRoom) -> str:
+    chat = _listed(sorted(room.people, key=str.casefold))
+    phones = _listed(sorted(filter(None, (phone.nick for phone in room.phones.values())), key=str.casefold))
     kinds = [f"in chat {chat}" if chat else "nobody in chat", f"on the phone {phones}" if phones else ""]
     return f"{room.title}: {'; '.join(filter(None, kinds))}."
 

@@ -10,12 +10,15 @@ from agi_xmpp.ami.invitations import Inviter
 from agi_xmpp.ami.model import Ami, Message
 from agi_xmpp.config import ConferenceSettings, PhoneSettings
 from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.elsewhere.bridges import Bridges
+from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers
 from agi_xmpp.features.conference.invitations.answers import Tell
 from agi_xmpp.features.conference.invitations.convener import Convener
 from agi_xmpp.features.conference.invitations.direct_invitations import DirectInvitations
 from agi_xmpp.features.conference.invitations.invitees import Invitees
 from agi_xmpp.features.conference.invitations.inviting import Inviting
+from agi_xmpp.features.conference.invitations.mediated_invitations import MediatedInvitations
 from agi_xmpp.features.conference.invitations.phone_words import PhoneWords
 from agi_xmpp.features.conference.model import Invitation, Outside, Utterance
 from agi_xmpp.features.conference.room.room import Room
@@ -32,6 +35,7 @@ class Reception:
         people: its user map.
         ami: the manager connection.
         rooms: which there are.
+        bridges: those of other services.
         conferences: who is in which conference by telephone.
         outside: sends from rooms, tells phones, writes the log.
         domain: of the rooms.
@@ -41,7 +45,7 @@ class Reception:
 
     Attributes:
         convener: invites for the dialplan, and for who opens a conference from chat.
-        direct: takes what is written to the phones' addresses.
+        direct, mediated: take what is written to the phones' addresses.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Reception:
         people: People | None,
         ami: Ami,
         rooms: Rooms,
+        bridges: Bridges,
         conferences: Conferences,
         outside: Outside,
         *,
@@ -75,9 +80,14 @@ class Reception:
         )
         self._words = PhoneWords(self._inviting, invitees, phones_domain, self._tell_phone, clock)
         self.convener = Convener(
-            rooms, conferences, self._inviting, invitees, domain=domain, phones_domain=phones_domain
+            rooms, bridges, conferences, self._inviting, invitees, domain=domain, phones_domain=phones_domain
         )
-        self.direct = DirectInvitations(send_from_phones, rooms.room_at, self._inviting.invite)
+        self.direct = DirectInvitations(
+            send_from_phones, rooms.room_at, bridges.room_at, rooms.allows, self._inviting.invite
+        )
+        self.mediated = MediatedInvitations(
+            send_from_phones, bridges.room_at, rooms.allows, invitees, self._inviting.call
+        )
 
     def apply(self, settings: ConferenceSettings, phone: PhoneSettings | None, people: People | None) -> None:
         """Use other settings from now on, arguments as of the class. Phones that ring do so as they began."""
@@ -112,13 +122,15 @@ class Reception:
             tell = answers.by_room(self._outside.send, room.address, invitation.inviter, invitation.invitee, stanza)
         self._inviting.invite(room, invitation, tell)
 
-    def heard(self, room: Room, display: str, text: str, sender: str | None = None) -> None:
-        """Take what a phone has written in a conference: a word for us, or a text for the room.
+    def heard(self, room: Room | BridgedRoom, display: str, text: str, sender: str | None = None) -> bool:
+        """Take what a phone has written in a conference, and return whether it was for the room, and not a word for us.
 
         Arguments as of `ConferenceRoom.phone_said`.
         """
-        if not self._words.said(room, display, text, sender):
-            room.phone_said(display, text, sender)
+        if self._words.said(room, display, text, sender):
+            return False
+        room.phone_said(display, text, sender)
+        return True
 
     def _tell_phone(self, number: str, channel: str, text: str) -> None:
         self._outside.whisper(number, channel, Utterance("", text))

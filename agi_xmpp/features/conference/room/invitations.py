@@ -79,6 +79,21 @@ class Invitations:
             self._standing.set_affiliation(invitee, Affiliation.MEMBER, occupant)
         return Invitation(sender, invitee, reason[:MAX_REASON], occupant.nick if occupant is not None else "")
 
+    def check_invitee(self, invitee: Jid) -> None:
+        """Ask whether a phone may invite somebody in chat: it makes nobody a member.
+
+        Args:
+            invitee: their bare JID.
+
+        Raises:
+            Refused: it may not.
+        """
+        standing = self._state.affiliation_of(invitee)
+        if standing is Affiliation.OUTCAST:
+            raise Refused(f"{invitee} is banned from this room.", "forbidden")
+        if self._state.config.members_only and standing is Affiliation.NONE:
+            raise Refused("Only moderators may invite to this room.", "forbidden")
+
     def _inviter(self, sender: Jid) -> Occupant:
         occupant = self._state.occupants.of_session(sender)
         if occupant is None:

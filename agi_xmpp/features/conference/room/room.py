@@ -6,7 +6,7 @@ others), `conversation` (texts), `standing` (what somebody may do), `relay` (req
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from xml.etree.ElementTree import Element
 
@@ -118,6 +118,11 @@ class Room:
         return self._state.occupants.chat
 
     @property
+    def people(self) -> Collection[str]:
+        """The nicks of those from chat."""
+        return self.occupants.keys()
+
+    @property
     def phones(self) -> Mapping[str, PhoneOccupant]:
         """Those on phones by channel."""
         return self._state.occupants.phones
@@ -135,6 +140,10 @@ class Room:
     def affiliation_of(self, jid: Jid) -> Affiliation:
         """Return somebody's standing: their own, else that of their domain."""
         return self._state.affiliation_of(jid)
+
+    def is_banned(self, invitee: Jid) -> bool:
+        """Tell whether somebody must not come in."""
+        return self.affiliation_of(invitee) is Affiliation.OUTCAST
 
     def occupant_of(self, full: Jid) -> Occupant | None:
         """Return the occupant that a client belongs to, or None if it is not in."""
@@ -208,6 +217,10 @@ class Room:
             Refused: it may not be made.
         """
         return self._invitations.invitation(sender, invitee, reason)
+
+    def check_invitee(self, invitee: Jid) -> None:
+        """Ask whether a phone may invite somebody in chat; see `Invitations.check_invitee`."""
+        self._invitations.check_invitee(invitee)
 
     # What moderators and owners do; whether they may has been checked
 

@@ -83,7 +83,7 @@ class Configured:
             jid: theirs.
             room: people whom the settings name for this room may use it in any case.
         """
-        here = self.rooms.get(room.local) if room is not None else None
+        here = self.rooms.get(room.local) if room is not None and room.domain == self.domain else None
         named = self.owners if here is None else here.affiliations
         return not self._allowed.isdisjoint((jid.bare, Jid("", jid.domain))) or jid.bare in named
 

@@ -34,6 +34,9 @@ class Muc:
         visitors: nicks without a voice.
         refuses: condition by nick, for who wants to enter with it; "" refuses everybody.
         heard: what everybody in the room has read: nick and body.
+        refuses_invitations: condition of the error that answers one; "" passes them on.
+        invited: what was passed on: who invites, whom, and why.
+        shows_addresses: everybody sees who the others are.
     """
 
     out: list[Element] = field(default_factory=list)
@@ -43,6 +46,9 @@ class Muc:
     heard: list[tuple[str, str]] = field(default_factory=list)
     came: list[Element] = field(default_factory=list)
     exists: bool = True
+    refuses_invitations: str = ""
+    invited: list[tuple[str, str, str]] = field(default_factory=list)
+    shows_addresses: bool = False
 
     def take(self, element: Element) -> None:
         """Take a stanza of a client."""
@@ -54,6 +60,8 @@ class Muc:
             self._presence(element, sender, to.resource)
         elif element.tag == stanzas.MESSAGE and element.get("type") == "groupchat":
             self._message(element, sender)
+        elif (invite := element.find(f"{{{stanzas.MUC_USER}}}x/{{{stanzas.MUC_USER}}}invite")) is not None:
+            self._invite(element, sender, invite)
         elif element.tag == stanzas.IQ and element.get("type") == "get":
             known = self.occupants.get(sender) == to.resource
             self.out.append(stanzas.result(element) if known else stanzas.error(element, "not-acceptable"))
@@ -134,6 +142,13 @@ class Muc:
                 copy.set("from", f"{GARDEN}/{nick}")
                 self.out.append(copy)
 
+    def _invite(self, element: Element, sender: Jid, invite: Element) -> None:
+        if sender not in self.occupants or self.refuses_invitations:
+            self.out.append(stanzas.error(element, self.refuses_invitations or "not-acceptable", "Ask the owner."))
+        else:
+            reason = stanzas.text_of(invite, stanzas.MUC_USER, "reason") or ""
+            self.invited.append((str(sender), invite.get("to", ""), reason))
+
     def _say(self, full: Jid, nick: str, children: str) -> None:
         element = stanza(f"<message type='groupchat' to='{full}'>{children}</message>")
         element.set("from", f"{GARDEN}/{nick}" if nick else str(GARDEN))
@@ -151,7 +166,8 @@ class Muc:
     ) -> None:
         element = stanzas.presence(Jid(GARDEN.local, GARDEN.domain, nick), full, kind)
         role = "none" if kind else "visitor" if nick in self.visitors else "participant"
-        x = stanzas.add_muc_user(element, Item("none", role, nick=new or None), codes)
+        known = next((jid for jid, name in self.occupants.items() if name == nick and self.shows_addresses), None)
+        x = stanzas.add_muc_user(element, Item("none", role, jid=known, nick=new or None), codes)
         if extra:
             stanzas.add(x, stanzas.MUC_USER, extra)
         self.out.append(element)

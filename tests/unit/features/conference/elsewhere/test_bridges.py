@@ -42,6 +42,8 @@ def test_rooms_are_found_by_their_number(house):
     assert house.bridges.apply([BRIDGE, OTHER]) == ["6001", "6002"]
     assert house.bridges.room_of_number("6001").address == GARDEN
     assert house.bridges.room_of_number("6003") is None
+    assert house.bridges.room_at(GARDEN) is house.bridges.room_of_number("6001")
+    assert house.bridges.room_at(parse("hall@rooms.example.net")) is None
     assert [room.number for room in house.bridges.rooms] == ["6001", "6002"]
 
 
@@ -144,3 +146,14 @@ def test_a_request_to_it_is_answered(house):
     house.bridges.apply([BRIDGE])
     assert house.bridges.stanza_came(to_a_call_that_is_over("iq", "get", "<query xmlns='jabber:iq:version'/>"))
     assert stanzas.condition_of(house.take()[0]) == "service-unavailable"
+
+
+def test_a_refusal_to_the_address_of_a_phone_is_the_rooms(house):
+    house.bridges.apply([BRIDGE])
+    decline = stanza(
+        f"<message from='{GARDEN}' to='101@phone.example.org'><x xmlns='http://jabber.org/protocol/muc#user'>"
+        "<decline from='juliet@example.org'/></x></message>"
+    )
+    assert house.bridges.stanza_came(decline)
+    decline.set("from", f"{GARDEN}/Romeo")
+    assert not house.bridges.stanza_came(decline)

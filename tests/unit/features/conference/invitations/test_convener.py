@@ -9,12 +9,15 @@ import pytest
 
 from agi_xmpp.ami.conferences import Conferences
 from agi_xmpp.errors import Refused, UsageError
+from agi_xmpp.features.conference.elsewhere.bridges import Bridges
+from agi_xmpp.features.conference.elsewhere.puppets import Bridge
 from agi_xmpp.features.conference.invitations import convener as module
 from agi_xmpp.features.conference.invitations.answers import Answer, How
 from agi_xmpp.features.conference.invitations.convener import MAX_INVITED, Convener
 from agi_xmpp.features.conference.invitations.invitees import Invitees
 from agi_xmpp.features.conference.model import Affiliation
 from agi_xmpp.features.phone.people import People
+from tests.unit.features.conference.garden import GARDEN, Scene
 from tests.unit.features.conference.hall import jid
 from tests.unit.features.conference.house import DOMAIN, JULIET, ROMEO, House
 from tests.unit.features.conference.invitations.test_invitees import SETTINGS
@@ -24,7 +27,7 @@ ROOMS = {
     "balcony": {"number": "6000", "title": "Balcony"},
     "tomb": {"number": "6900", "members_only": True, "owners": ["romeo@example.org"]},
     "crypt": {"number": "6901", "password": "poison"},
-    "garden": {"number": "6100", "muc": "garden@rooms.example.net"},
+    "garden": {"number": "6100", "muc": "garden@rooms.example.org"},
 }
 
 
@@ -55,8 +58,12 @@ class Stage(House):
         self.conferences = Conferences()
         self.inviting = FakeInviting()
         self.said: list[str] = []
+        self.garden = Scene()
+        self.bridges = Bridges(lambda _bridge: self.garden.room, self.garden.send)
+        self.bridges.apply([Bridge("6100", GARDEN, "Garden")])
         self.convener = Convener(
             self.service,
+            self.bridges,
             self.conferences,
             self.inviting,  # type: ignore[arg-type]
             Invitees(SETTINGS, People(SETTINGS)),
@@ -100,14 +107,16 @@ class TestPlaces:
             ("6000", f"balcony@{DOMAIN}"),
             ("balcony", f"balcony@{DOMAIN}"),
             ("6234", f"6234@{DOMAIN}"),
-            ("6100", "garden@rooms.example.net"),
+            ("6100", "garden@rooms.example.org"),
             (f"6234@{DOMAIN}/x", f"6234@{DOMAIN}"),
             ("team@rooms.example.net", "team@rooms.example.net"),
         ],
     )
     def test_what_a_dialplan_names(self, stage, named, room):
         assert str(stage.convener.place(named, "17.1")) == room
-        assert stage.convener.is_ours(jid(room)) is (DOMAIN in room)
+        assert stage.convener.invites(jid(room), jid("juliet@example.org")) is (DOMAIN in room)
+        phones_too = DOMAIN in room or jid(room) == GARDEN
+        assert stage.convener.invites(jid(room), jid("103@phone.example.org")) is phones_too
 
     @pytest.mark.parametrize("named", ["5000", "a@b@c", "60 00"])
     def test_what_is_no_room(self, stage, named):
@@ -164,6 +173,11 @@ class TestForTheDialplan:
     async def test_members_are_made(self, stage):
         await stage.convener.invite(jid(f"tomb@{DOMAIN}"), jid("juliet@example.org"))
         assert stage.room("tomb").affiliation_of(jid(JULIET)).value == "member"
+
+    async def test_a_phone_into_a_room_of_another_service(self, stage):
+        answer = await stage.convener.invite(GARDEN, jid("103@phone.example.org"))
+        assert answer.how is How.SENT
+        assert stage.inviting.asked == [("6001", "", "103@phone.example.org")]
 
     async def test_no_such_room(self, stage):
         with pytest.raises(UsageError, match="no such room"):
@@ -238,7 +252,7 @@ class TestFromChat:
             ("6000 44", "paris@example.net/x", "not for users of your domain"),
             ("tomb 44", CAROL, f"You may not invite to tomb@{DOMAIN}."),
             ("crypt 44", CAROL, f"You may not invite to crypt@{DOMAIN}."),
-            ("6100 44", CAROL, "is the room garden@rooms.example.net: enter that one"),
+            ("6100 44", "paris@example.net/x", "not for users of your domain"),
             (" ".join(["44"] * (MAX_INVITED + 1)), CAROL, f"At most {MAX_INVITED}"),
         ],
     )
@@ -249,6 +263,34 @@ class TestFromChat:
         assert says in str(caught.value)
         assert stage.inviting.asked == []
         assert stage.names == before
+
+    @pytest.mark.parametrize("named", ["6100", "garden", str(GARDEN)])
+    async def test_a_conference_whose_room_is_on_another_service(self, stage, named):
+        text = stage.convene(f"{named} 44")
+        assert text.startswith(f"Conference 6001 is the room {GARDEN}.")
+        assert stage.inviting.asked == [("6001", CAROL, "103"), ("6001", CAROL, "44")]
+        assert stage.convener._closing == {}, "it is not ours to close"
+
+    @pytest.mark.parametrize(("is_in", "answer"), [(False, "You may not invite to"), (True, "Conference 6001 is")])
+    async def test_into_one_with_a_password_who_is_in_invites(self, stage, is_in, answer):
+        stage.garden = Scene("roses")
+        stage.bridges.apply([])
+        stage.bridges.apply([Bridge("6100", GARDEN, "Garden", "roses")])
+        stage.garden.muc.shows_addresses = True
+        stage.garden.began()
+        stage.garden.join()
+        if is_in:
+            stage.garden.muc.enter(jid(CAROL), "Carol")
+            stage.garden.deliver()
+        try:
+            text = stage.convene("6100 44")
+        except Refused as problem:
+            text = str(problem)
+        assert text.startswith(answer)
+        assert bool(stage.inviting.asked) is is_in
+
+    async def test_an_address_that_is_no_room_is_somebodys(self, stage):
+        assert stage.convene("juliet@example.org").startswith("Conference 6999 ")
 
     async def test_owners_invite_into_closed_rooms(self, stage):
         stage.convene("tomb 44", ROMEO)

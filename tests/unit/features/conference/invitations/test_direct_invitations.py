@@ -8,6 +8,7 @@ from agi_xmpp.features.conference.invitations.answers import Answer, How
 from agi_xmpp.features.conference.invitations.direct_invitations import DirectInvitations
 from agi_xmpp.features.conference.model import Affiliation, Invitation
 from tests.unit.features.conference.fakes import stanza
+from tests.unit.features.conference.garden import GARDEN, Scene
 from tests.unit.features.conference.hall import ADDRESS, Hall, condition, jid
 
 OWNER, ROMEO, CAROL = "owner@example.org/desk", "romeo@example.org/orchard", "103@phone.example.org"
@@ -21,9 +22,14 @@ class Stage(Hall):
         self.join(OWNER, "Owner")
         self.sent: list = []
         self.invited: list = []
+        self.garden = Scene()
+        self.garden.began()
+        self.garden.muc.shows_addresses = True
         self.direct = DirectInvitations(
             self.sent.append,
             lambda address: self.room if address == ADDRESS else None,
+            lambda address: self.garden.room if address == GARDEN else None,
+            lambda who, room: who.domain == "example.org" and room == GARDEN,
             lambda room, invitation, tell: self.invited.append((room, invitation, tell)),
         )
 
@@ -69,6 +75,30 @@ def test_somebody_in_the_room_invites_a_phone(stage, kind):
 def test_who_is_not_invited(stage, given, answer):
     assert stage.write(**given)
     assert [condition(one) for one in stage.sent] == [answer]
+    assert stage.invited == []
+
+
+def test_into_a_room_of_another_service_somebody_invites_who_is_seen_there(stage):
+    stage.garden.enter("Romeo")
+    stage.garden.join()
+    assert stage.write("romeo@example.org/anywhere", room=str(GARDEN))
+    [(room, invitation, tell)] = stage.invited
+    assert room is stage.garden.room
+    assert invitation == Invitation(jid("romeo@example.org/anywhere"), jid("102@phone.example.org"), "come over")
+    tell(Answer(How.DECLINED, "Bob B", "User busy (SIP 486)"))
+    assert [condition(one) for one in stage.sent] == [("wait", "recipient-unavailable")]
+
+
+@pytest.mark.parametrize("missing", ["they are not in", "no phone is in", "no addresses", "not allowed"])
+def test_into_a_room_of_another_service_nobody_else_invites(stage, missing):
+    stage.garden.muc.shows_addresses = missing != "no addresses"
+    sender = "paris@example.net/villa" if missing == "not allowed" else ROMEO
+    if missing != "they are not in":
+        stage.garden.muc.enter(jid(sender), "Somebody")
+    if missing != "no phone is in":
+        stage.garden.join()
+    assert stage.write(sender, room=str(GARDEN))
+    assert [condition(one) for one in stage.sent] == [("cancel", "not-acceptable")]
     assert stage.invited == []
 
 

@@ -10,11 +10,15 @@ import pytest
 from agi_xmpp.ami.conferences import Conferences
 from agi_xmpp.config import PhoneSettings
 from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.elsewhere.bridges import Bridges
+from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
 from agi_xmpp.features.conference.invitations.reception import Reception
 from agi_xmpp.features.conference.model import Invitation
 from agi_xmpp.features.phone.people import People
+from agi_xmpp.pace import Pace
 from tests.unit.clock import Clock
 from tests.unit.features.conference.fakes import phone, stanza
+from tests.unit.features.conference.garden import GARDEN, address_of
 from tests.unit.features.conference.hall import condition, jid
 from tests.unit.features.conference.house import DOMAIN, JULIET, ROMEO, House, settings
 from tests.unit.features.conference.invitations.test_invitees import SETTINGS
@@ -30,12 +34,15 @@ class Stage(House):
         super().__init__(rooms=["_6XXX"])
         self.ami = FakeAmi()
         self.from_phones: list[Element] = []
+        self.bridges = Bridges(self._bridge, self.from_phones.append)
+        self.bridges.apply([Bridge("6100", GARDEN, "Garden")])
         self.reception = Reception(
             settings(rooms=["_6XXX"]),
             phone_settings,
             People(phone_settings) if phone_settings is not None else None,
             self.ami,
             self.service,
+            self.bridges,
             Conferences(),
             self.outside,
             domain=DOMAIN,
@@ -44,6 +51,11 @@ class Stage(House):
             clock=Clock(),
         )
         self.join(ROMEO, "6001/Romeo")
+
+    def _bridge(self, bridge: Bridge) -> BridgedRoom:
+        return BridgedRoom(
+            bridge, self.outside, self.from_phones.append, address_of, lambda: Pace(300, lambda: 0.0), lambda: 0.0
+        )
 
     async def until_called(self) -> str:
         """Return the channel's id of the call that was asked for."""
@@ -82,6 +94,34 @@ async def test_a_direct_invitation_and_how_the_phone_answers():
     )
     stage.end(await stage.until_called())
     assert condition(await stage.until_sent()) == ("wait", "recipient-unavailable")
+    await stage.reception.stop()
+
+
+async def test_a_room_of_another_service_invites_a_phone_and_how_that_answers():
+    stage = Stage()
+    x = f"<x xmlns='http://jabber.org/protocol/muc#user'><invite from='{ROMEO}'/></x>"
+    assert stage.reception.mediated.stanza_came(
+        stanza(f"<message from='{GARDEN}' to='103@phone.example.org'>{x}</message>")
+    )
+    stage.end(await stage.until_called())
+    declined = await stage.until_sent()
+    assert (declined.get("from"), declined.get("to")) == ("103@phone.example.org", str(GARDEN))
+    await stage.reception.stop()
+
+
+async def test_words_of_phones_in_a_room_of_another_service():
+    stage = Stage()
+    [garden] = stage.bridges.rooms
+    garden.phone_joined(phone())
+    stage.reception.heard(garden, "Alice A", "/who")
+    stage.reception.heard(garden, "Alice A", "/invite juliet@example.org")
+    stage.reception.heard(garden, "Alice A", "/invite 103")
+    assert [said.text for _, said in stage.outside.whispered] == [
+        "Garden: nobody in chat.",  # there is no stream, so the phone has no name there
+        "juliet@example.org was not invited: You are not in the chat.",
+        "Invited Carol C.",
+    ]
+    assert await stage.until_called()
     await stage.reception.stop()
 
 
