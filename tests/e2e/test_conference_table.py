@@ -32,6 +32,7 @@ ROWS = frozenset(
         "lists of affiliations and roles",
         "joining",
         "not being let in",
+        "a locked conference",
         "status codes",
         "presence",
         "leaving",
@@ -212,6 +213,27 @@ class TestComing:
         assert answer.get("id") == "j1"
         assert answer.find(f"{{{MUC}}}x") is not None
         return answer
+
+    @shows("a locked conference", "not being let in")
+    async def test_nobody_comes_into_a_locked_conference_but_its_owners(self, party: Party) -> None:
+        alice = await party.dial("101")
+        await party.hall.agrees(party.number, [], ["101"])
+        await party.hall.exchange.cli(f"confbridge lock {party.number}")
+        juliet, since = party.hall["juliet"].buddy, party.hall.service.log_size()
+        refusal = await self.refused(juliet, party.room, "Juliet")
+        assert problem(refusal) == ("auth", "forbidden")
+        assert Refused(refusal).text == "This conference is locked."
+        assert f"room {party.room}: {juliet.full_jid} was not let in" in party.hall.service.log_tail(since)
+        romeo = await party.enter("romeo")
+        await texts_flow(romeo, alice)
+        assert set(romeo.members) == {"Romeo", alice.name}
+        tablet = await party.enter(await party.client("romeo", "tablet"), "Romeo")
+        await romeo.rename("Montague")
+        await tablet.sees("Montague")
+        await party.hall.exchange.cli(f"confbridge unlock {party.number}")
+        attendee = await party.enter("juliet")
+        await attendee.sees("Montague")
+        assert set(attendee.members) == {"Juliet", "Montague", alice.name}
 
     @shows("not being let in")
     async def test_who_is_of_another_domain_stays_outside(self, party: Party) -> None:
