@@ -7,15 +7,16 @@ nothing but its login.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from agi_xmpp.ami.connection import Connection, address, connect
 from agi_xmpp.ami.model import AmiInfo, AmiListener, AmiState, Message
 from agi_xmpp.config import AmiSettings
-from agi_xmpp.errors import AmiError, AmiNotConnected, AmiRefused
+from agi_xmpp.errors import AmiError, AmiForbidden, AmiNotConnected, AmiRefused
 from agi_xmpp.pace import Pace
 
 log = logging.getLogger("agi_xmpp.ami")
@@ -39,6 +40,13 @@ class AmiClient:
         self._connection: Connection | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        #: Asterisk has refused something on this connection that its user may not do.
+        self._was_forbidden = False
+
+    @property
+    def lacks_rights(self) -> bool:
+        """True if the manager user may not do something that we have asked for. Cleared by the next login."""
+        return self._was_forbidden
 
     def info(self) -> AmiInfo:
         """Return the state for `agi-xmpp status`."""
@@ -85,13 +93,44 @@ class AmiClient:
         timeout: float | None = None,
     ) -> Message:
         """Carry out an action and return its response; see `agi_xmpp.ami.model.Ami.action`."""
-        return await self._online().action(name, headers, variables=variables, timeout=timeout)
+        with self._noticing():
+            return await self._online().action(name, headers, variables=variables, timeout=timeout)
 
     async def items(
         self, name: str, headers: Mapping[str, str] | None = None, *, timeout: float | None = None
     ) -> Sequence[Message]:
         """Carry out an action that answers with a list; see `agi_xmpp.ami.model.Ami.items`."""
-        return await self._online().items(name, headers, timeout=timeout)
+        with self._noticing():
+            return await self._online().items(name, headers, timeout=timeout)
+
+    async def log_in_anew(self) -> None:
+        """Log in once more, and use that connection from now on: one has the rights that its user had at the login.
+
+        The listener is told `ami_connected` again, without `ami_disconnected`: no moment is without a connection. What
+        was asked before is answered on the old one, which ends afterwards. Without a connection nothing is done: there
+        will be a login anyway.
+
+        Raises:
+            AmiError: the login failed; the connection goes on as it was.
+        """
+        old = self._connection
+        if old is None:
+            return
+        new = await self._connect()
+        if self._connection is not old:  # it broke meanwhile, and another one is on its way or there
+            await new.log_off()
+            return
+        self._begin(new)
+        await old.finish()
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        connection = self._connection
+        try:
+            yield
+        except AmiForbidden:
+            self._was_forbidden |= connection is self._connection
+            raise
 
     def _online(self) -> Connection:
         if self._connection is None:
@@ -128,20 +167,46 @@ class AmiClient:
         Raises:
             AmiError: why it did not come to a login, or why the connection ended.
         """
-        connection = await connect(self._settings, self._event)
+        connection = await self._connect()
         try:
             self._begin(connection)
-            reason = await connection.stay(self._settings.keepalive, self._settings.keepalive_timeout)
+            reason = await self._stay(connection)
+            while connection is not self._connection:  # another login has taken its place
+                connection = self._online()
+                reason = await self._stay(connection)
         finally:
-            self._connection = None
+            current, self._connection = self._connection or connection, None
             self._tell(self._listener.ami_disconnected)
-            await connection.log_off()
+            await current.log_off()
         raise AmiNotConnected(f"the connection to {self._info.address} broke: {reason}")
+
+    async def _connect(self) -> Connection:
+        """Log in; from when `_begin` has taken the connection until another one takes its place, its events count.
+
+        Before that, events can come, too. They are older than the lists that the listener asks for then, which have
+        their outcome.
+
+        Raises:
+            AmiError: see `connect`.
+        """
+        connection: Connection | None = None
+
+        def on_event(event: Message) -> None:
+            if connection is not None and connection is self._connection:
+                self._events += 1
+                self._listener.ami_event(event)
+
+        connection = await connect(self._settings, on_event)
+        return connection
+
+    async def _stay(self, connection: Connection) -> str:
+        return await connection.stay(self._settings.keepalive, self._settings.keepalive_timeout)
 
     def _begin(self, connection: Connection) -> None:
         self._connection = connection
         self._pace.online()
         self._failure = None
+        self._was_forbidden = False
         self._info = replace(self._info, version=connection.version, connects=self._info.connects + 1)
         self._enter(AmiState.ONLINE)
         log.info(
@@ -151,13 +216,6 @@ class AmiClient:
             connection.encryption or "not encrypted",
         )
         self._tell(self._listener.ami_connected)
-
-    def _event(self, event: Message) -> None:
-        # Between the login's answer and `ami_connected` events can come. They are older than the Status that the
-        # listener asks for then, which has their outcome.
-        if self._connection is not None:
-            self._events += 1
-            self._listener.ami_event(event)
 
     def _tell(self, what: Callable[[], None]) -> None:
         try:

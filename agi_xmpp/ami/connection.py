@@ -167,6 +167,13 @@ class Connection(asyncio.Protocol):
                 await asyncio.wait({self.lost})
         return self.lost.result()
 
+    async def finish(self) -> None:
+        """Let Asterisk answer what it was asked, in the time that it has for an action; then end the connection."""
+        answers = [pending.answer for pending in self._pending.values()]
+        if answers:
+            await asyncio.wait(answers, timeout=self._settings.action_timeout)
+        await self.log_off()
+
     async def log_off(self) -> None:
         """End the connection in order; after `LOGOFF_TIME` by force."""
         try:

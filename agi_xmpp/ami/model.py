@@ -48,7 +48,10 @@ class AmiListener(Protocol):
     """Is told what happens on the connection, in the order of the wire. Called while it is read: never block."""
 
     def ami_connected(self) -> None:
-        """We are logged in; events follow. Whatever happened before is unknown: ask for a ``Status``."""
+        """We are logged in; events follow. Whatever happened before is unknown: ask for a ``Status``.
+
+        It is told again, without `ami_disconnected` in between, when another login has taken the place of this one.
+        """
 
     def ami_event(self, event: Message) -> None:
         """An event, not an item of a list that was asked for."""

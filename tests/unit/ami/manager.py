@@ -104,6 +104,14 @@ class Manager:
         """Say something on the newest connection."""
         self._writers[-1].write(raw)
 
+    def say_on(self, number: int, raw: bytes) -> None:
+        """Say something on one connection; the first one is 0."""
+        self._writers[number].write(raw)
+
+    def cut_one(self, number: int) -> None:
+        """Drop one connection."""
+        self._writers[number].transport.abort()
+
     def cut(self) -> None:
         """Drop every connection."""
         for writer in self._writers:

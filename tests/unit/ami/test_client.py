@@ -14,7 +14,7 @@ from agi_xmpp.ami import failures
 from agi_xmpp.ami.client import AmiClient
 from agi_xmpp.ami.model import AmiState, Message
 from agi_xmpp.config import AmiSettings
-from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown
+from agi_xmpp.errors import AmiForbidden, AmiNotConnected, AmiRefused, AmiUnknown
 from tests.unit.ami.manager import Events, Manager, message
 
 
@@ -193,6 +193,122 @@ async def test_a_silent_asterisk_is_left(manager: Manager, events: Events, monke
         await events.until("connected", "disconnected")
         manager.answers.clear()
         await events.until("connected", "disconnected", "connected")
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+async def test_rights_that_are_missing_are_known_until_the_next_login(
+    manager: Manager, events: Events, is_list: bool
+) -> None:
+    manager.answers["QueuePause"] = ["Response: Error|Message: No such queue"]
+    manager.answers["ConfbridgeListRooms"] = ["Response: Error|Message: Permission denied"]
+    async with online(manager, events) as client:
+        ask = client.items if is_list else client.action
+        with pytest.raises(AmiRefused):
+            await ask("QueuePause")
+        known = [client.lacks_rights]
+        with pytest.raises(AmiForbidden):
+            await ask("ConfbridgeListRooms")
+        known.append(client.lacks_rights)
+        await client.log_in_anew()
+        assert [*known, client.lacks_rights] == [False, True, False]
+
+
+async def test_another_login_takes_the_place_of_the_first_one_without_a_gap(manager: Manager, events: Events) -> None:
+    manager.answers["Originate"] = None
+    async with online(manager, events) as client:
+        waiting = asyncio.create_task(client.action("Originate"))
+        originate = await manager.action("Originate")
+        changing = asyncio.create_task(client.log_in_anew())
+        await events.until("connected", "connected")
+        assert (await client.action("Ping"))["Ping"] == "Pong"
+        manager.say_on(0, message("Event: OfTheOldOne"))
+        manager.say_on(1, message("Event: OfTheNewOne"))
+        await events.until("connected", "connected", "OfTheNewOne")
+        assert not changing.done(), "what was asked has not been answered"
+        manager.say_on(0, message("Response: Success|Message: it rings", originate["ActionID"]))
+        assert (await waiting)["Message"] == "it rings"
+        await changing
+        assert manager.names() == ["Originate", "Ping", "Logoff"]
+        assert (client.info().state, client.info().connects, client.info().events) == (AmiState.ONLINE, 2, 1)
+        manager.say_on(1, message("Event: Later"))
+        await events.until("connected", "connected", "OfTheNewOne", "Later")
+    assert events.told[-2:] == ["Later", "disconnected"]
+    assert manager.names()[-1] == "Logoff"
+
+
+async def test_what_is_not_answered_ends_with_the_old_login(
+    manager: Manager, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "LOGOFF_TIME", 0.01)
+    manager.answers["Originate"] = None
+    settings = manager.settings().model_copy(update={"action_timeout": 0.05})
+    async with running(settings, events) as client:
+        await client.ready(5)
+        waiting = asyncio.create_task(client.action("Originate", timeout=60))
+        await manager.action("Originate")
+        await client.log_in_anew()
+        with pytest.raises(AmiUnknown):
+            await waiting
+        assert (await client.action("Ping"))["Ping"] == "Pong"
+    assert events.told == ["connected", "connected", "disconnected"]
+
+
+async def test_the_new_login_is_looked_after_as_the_old_one_was(manager: Manager, events: Events) -> None:
+    async with online(manager, events) as client:
+        await client.log_in_anew()
+        manager.cut()
+        await events.until("connected", "connected", "disconnected", "connected")
+        assert client.info().connects == 3
+
+
+async def test_a_login_that_fails_changes_nothing(manager: Manager, events: Events) -> None:
+    async with online(manager, events) as client:
+        manager.secret = "another"
+        with pytest.raises(AmiRefused, match="refuses the login"):
+            await client.log_in_anew()
+        assert (await client.action("Ping"))["Ping"] == "Pong"
+        assert client.info().state is AmiState.ONLINE
+        manager.say_on(0, message("Event: A"))
+        await events.until("connected", "A")
+
+
+async def test_there_is_no_second_login_without_a_first_one(manager: Manager, events: Events) -> None:
+    client = AmiClient(manager.settings(), events)
+    await client.log_in_anew()
+    assert manager.connections == 0
+
+
+async def test_a_login_that_comes_too_late_ends_at_once(manager: Manager, events: Events) -> None:
+    async with online(manager, events) as client:
+        manager.answers["Login"] = None
+        changing = asyncio.create_task(client.log_in_anew())
+        late = await manager.action("Login", 2)
+        del manager.answers["Login"]
+        manager.cut_one(0)
+        await events.until("connected", "disconnected", "connected")
+        manager.say_on(1, message("Response: Success", late["ActionID"]))
+        await changing
+        manager.say_on(1, message("Event: TooLate"))
+        assert (await client.action("Ping"))["Ping"] == "Pong"
+    assert events.told == ["connected", "disconnected", "connected", "disconnected"]
+
+
+async def test_stopping_while_the_old_login_is_still_needed(
+    manager: Manager, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "LOGOFF_TIME", 0.01)
+    manager.answers["Originate"] = None
+    async with online(manager, events) as client:
+        waiting = asyncio.create_task(client.action("Originate", timeout=60))
+        originate = await manager.action("Originate")
+        changing = asyncio.create_task(client.log_in_anew())
+        await events.until("connected", "connected")
+        await client.stop()
+        assert events.told == ["connected", "connected", "disconnected"]
+        manager.say_on(0, message("Response: Success", originate["ActionID"]))
+        await waiting
+        await changing
+    assert manager.names() == ["Originate", "Logoff", "Logoff"]
 
 
 async def test_stopping_while_connecting(manager: Manager, events: Events) -> None:
