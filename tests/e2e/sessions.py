@@ -12,8 +12,9 @@ from agi_xmpp.config import AccountSettings
 from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.model import SessionState
 from agi_xmpp.xmpp.session import BaseSession
+from tests.testbed.client import Buddy
+from tests.testbed.xmpp import Accounts, XmppServer
 from tests.testbed.xmpp import Login as Account
-from tests.testbed.xmpp import XmppServer
 
 
 class Login(Protocol):
@@ -75,6 +76,24 @@ async def online(account: AccountSettings, name: str = "main") -> AsyncIterator[
     async with running(account, name) as session:
         await session.ready(20)
         yield session
+
+
+@contextlib.asynccontextmanager
+async def beside_bob(
+    accounts: Accounts, account: Login, *, port: int | None = None, **changes: Any
+) -> AsyncIterator[tuple[BaseSession, Buddy]]:
+    """A session that is logged in, with bob as its buddy, and bob's client; the arguments are those of `settings`."""
+    login, server = await accounts("bob"), accounts.server
+    async with (
+        online(settings(server, account, port=port, **{"buddies": [login.jid], **changes})) as session,
+        Buddy.online(server, login.jid, login.password) as bob,
+    ):
+        yield session, bob
+
+
+async def settled(session: BaseSession) -> None:
+    """Wait until a session that has logged in has done what it does then besides: carbons, subscriptions."""
+    await asyncio.gather(*session._background._tasks)
 
 
 async def until_state(session: BaseSession, *states: SessionState) -> None:

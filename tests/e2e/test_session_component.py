@@ -17,7 +17,7 @@ from agi_xmpp.config import load
 from agi_xmpp.diagnose import check_account
 from agi_xmpp.errors import LoginFailed, NotConfirmed, NotConnected, TlsFailed, XmppError
 from agi_xmpp.xmpp.model import SessionState, Show
-from tests.e2e.sessions import component, online, running, settings, until_state
+from tests.e2e.sessions import beside_bob, component, online, running, settings, until_state
 from tests.e2e.test_session_presence import until_seen
 from tests.testbed.client import Buddy
 from tests.testbed.proxy import Proxy
@@ -158,23 +158,18 @@ async def test_who_is_no_contact_is_not_in_the_roster(accounts: Accounts, pbx: L
 
 
 async def test_what_is_sent_to_whom(accounts: Accounts, pbx: Login) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    domain = server.component_domain
-    async with (
-        online(settings(server, pbx)) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    domain = accounts.server.component_domain
+    async with beside_bob(accounts, pbx, buddies=[]) as (session, bob):
         for to in (pbx.jid, f"{pbx.jid}/anything", domain):
-            buddy.say(to, "hello")
+            bob.say(to, "hello")
             assert str((await session.receive_message(bob.jid, 10)).recipient) == to
-        buddy.say(f"nobody@{domain}", "hello")
-        back = await buddy.hears(lambda message: message.type == "error")
+        bob.say(f"nobody@{domain}", "hello")
+        back = await bob.hears(lambda message: message.type == "error")
         assert (back.sender, back.error) == (f"nobody@{domain}", "service-unavailable")
-        buddy.subscribe(f"nobody@{domain}")
-        await buddy.sees(lambda seen: seen.sender == f"nobody@{domain}" and seen.type == "unsubscribed")
+        bob.subscribe(f"nobody@{domain}")
+        await bob.sees(lambda seen: seen.sender == f"nobody@{domain}" and seen.type == "unsubscribed")
         for to in (domain, f"1001@{domain}/desk"):
-            await buddy._client.plugin["xep_0199"].ping(to, timeout=10)
+            await bob._client.plugin["xep_0199"].ping(to, timeout=10)
 
 
 # Faults
@@ -184,12 +179,7 @@ async def test_what_is_sent_to_whom(accounts: Accounts, pbx: Login) -> None:
 async def test_a_cut_connection_is_made_anew_and_nothing_that_waits_is_lost(
     accounts: Accounts, pbx: Login, proxy: Proxy, how: Literal["rst", "fin"]
 ) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx, port=proxy.port, buddies=[bob.jid])) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    async with beside_bob(accounts, pbx, port=proxy.port) as (session, bob):
         await until_seen(session, bob.jid, Show.ONLINE)
         await proxy.refuse()
         proxy.cut(how)
@@ -200,8 +190,8 @@ async def test_a_cut_connection_is_made_anew_and_nothing_that_waits_is_lost(
         waiting = asyncio.create_task(session.receive_message(bob.jid, 20))
         await proxy.accept()
         await sending
-        await buddy.hears("sent while down")
-        buddy.say(session.info().jid, "heard")
+        await bob.hears("sent while down")
+        bob.say(session.info().jid, "heard")
         assert (await waiting).body == "heard"
         assert session.info().connects == 2
         assert (await session.presence(bob.jid, timeout=10)).show is Show.ONLINE
@@ -220,7 +210,7 @@ async def test_a_silent_network_is_noticed_in_time(accounts: Accounts, pbx: Logi
 
 
 async def test_a_server_that_is_there_is_not_taken_for_dead(accounts: Accounts, pbx: Login) -> None:
-    async with online(settings(accounts.server, pbx, keepalive=1, keepalive_timeout=1)) as session:
+    async with online(settings(accounts.server, pbx, keepalive=1, keepalive_timeout=2)) as session:
         came = asyncio.Event()
         receive = session._link._client.stream._process_incoming_iq
         answers = 0
@@ -229,7 +219,7 @@ async def test_a_server_that_is_there_is_not_taken_for_dead(accounts: Accounts, 
             nonlocal answers
             answers += iq.type_.is_response
             receive(iq)
-            if answers == 3:
+            if answers == 4:  # without them it would have been left after 3 s
                 came.set()
 
         session._link._client.stream._process_incoming_iq = count
@@ -240,7 +230,7 @@ async def test_a_server_that_is_there_is_not_taken_for_dead(accounts: Accounts, 
 async def test_stop_into_silence_ends_in_time(accounts: Accounts, pbx: Login, proxy: Proxy) -> None:
     async with online(settings(accounts.server, pbx, port=proxy.port)) as session:
         proxy.silence()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await session.stop(1.0)
         proxy.cut()
         proxy.resume()

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged
-from tests.e2e.sessions import Login, component, online, settings
+from tests.e2e.sessions import Login, beside_bob, component, online, settings, settled
 from tests.testbed.client import Buddy
 from tests.testbed.xmpp import Accounts
 
@@ -31,31 +31,21 @@ def long_text(characters: int) -> str:
 
 @pytest.mark.parametrize("text", ["1", AWKWARD, long_text(20_000)], ids=["short", "awkward", "20000"])
 async def test_any_text_arrives_whole_both_ways(accounts: Accounts, pbx: Login, text: str) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx, buddies=[bob.jid])) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    async with beside_bob(accounts, pbx) as (session, bob):
         message_id = await session.send_message(bob.jid, text, thread="call-1.2")
-        heard = await buddy.hears()
+        heard = await bob.hears()
         assert (heard.body, heard.id, heard.thread, heard.type) == (text, message_id, "call-1.2", "chat")
-        answer_id = buddy.say(heard.sender, text, thread=heard.thread)
+        answer_id = bob.say(heard.sender, text, thread=heard.thread)
         answer = await session.receive_message(bob.jid, 10, thread="call-1.2")
-        assert (answer.body, answer.id, str(answer.sender)) == (text, answer_id, buddy.full_jid)
+        assert (answer.body, answer.id, str(answer.sender)) == (text, answer_id, bob.full_jid)
 
 
 async def test_the_longest_text_that_we_allow_passes_the_server(accounts: Accounts, pbx: Login) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx)) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    async with beside_bob(accounts, pbx) as (session, bob):
         longest = session._settings.max_body
         for text in ("x" * longest, "\U0001f4f1" * longest, "&" * (longest * 4 // 5)):
             await session.send_message(bob.jid, text)
-            assert (await buddy.hears()).body == text
+            assert (await bob.hears()).body == text
         with pytest.raises(BadText):
             await session.send_message(bob.jid, "x" * (longest + 1))
         assert session.info().connects == 1
@@ -128,52 +118,37 @@ async def test_a_stranger_and_an_impostor_do_not_end_a_wait(accounts: Accounts, 
 
 
 async def test_two_calls_that_ask_one_person_get_their_own_answers(accounts: Accounts, pbx: Login) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx, buddies=[bob.jid])) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    async with beside_bob(accounts, pbx) as (session, bob):
         waits = {}
         for thread in ("call-1", "call-2"):
             await session.send_message(bob.jid, f"question of {thread}", thread=thread)
             waits[thread] = asyncio.create_task(session.receive_message(bob.jid, 20, thread=thread))
         for thread in ("call-2", "call-1"):
-            question = await buddy.hears(f"question of {thread}")
-            buddy.say(question.sender, f"answer to {thread}", thread=question.thread)
+            question = await bob.hears(f"question of {thread}")
+            bob.say(question.sender, f"answer to {thread}", thread=question.thread)
         assert (await waits["call-1"]).body == "answer to call-1"
         assert (await waits["call-2"]).body == "answer to call-2"
 
 
 async def test_without_threads_the_answers_come_in_the_order_of_the_waits(accounts: Accounts, pbx: Login) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx, buddies=[bob.jid])) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    async with beside_bob(accounts, pbx) as (session, bob):
         first = asyncio.create_task(session.receive_message(bob.jid, 20, thread="call-1"))
         await asyncio.sleep(0)
         second = asyncio.create_task(session.receive_message(bob.jid, 20, thread="call-2"))
         await asyncio.sleep(0)
-        buddy.say(session.info().jid, "1")
-        buddy.say(session.info().jid, "2")
+        bob.say(session.info().jid, "1")
+        bob.say(session.info().jid, "2")
         assert [(await first).body, (await second).body] == ["1", "2"]
 
 
 async def test_an_answer_typed_during_the_prompt_is_not_lost(accounts: Accounts, pbx: Login) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx, buddies=[bob.jid], message_ttl=0)) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    async with beside_bob(accounts, pbx, message_ttl=0) as (session, bob):
         us = session.info().jid
-        buddy.say(us, "before the question")
-        await processed(buddy, us)
+        bob.say(us, "before the question")
+        await processed(bob, us)
         await session.send_message(bob.jid, "?", thread="call-1")
-        buddy.say(us, "quick answer")
-        await processed(buddy, us)  # the caller still hears the prompt
+        bob.say(us, "quick answer")
+        await processed(bob, us)  # the caller still hears the prompt
         assert (await session.receive_message(bob.jid, 10, thread="call-1")).body == "quick answer"
 
 
@@ -203,7 +178,7 @@ async def test_carbon_copies_of_our_own_account_count_and_forged_ones_do_not(acc
         Buddy.online(server, bob.jid, bob.password) as buddy,
         Buddy.online(server, eve.jid, eve.password) as forger,
     ):
-        await asyncio.gather(*session._tasks)  # carbons are on
+        await settled(session)  # carbons are on
         waiting = asyncio.create_task(session.receive_message(bob.jid, 20))
         await asyncio.sleep(0)
         addresses = f"from='{bob.jid}/phone' to='{pbx.jid}'"
@@ -224,35 +199,25 @@ async def test_carbon_copies_of_our_own_account_count_and_forged_ones_do_not(acc
 
 
 async def test_other_types_are_no_answers(accounts: Accounts, pbx: Login) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx, buddies=[bob.jid])) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
+    async with beside_bob(accounts, pbx) as (session, bob):
         us = session.info().jid
         waiting = asyncio.create_task(session.receive_message(bob.jid, 20))
         await asyncio.sleep(0)
-        buddy.say(us, "news", kind="headline")
-        buddy.send_raw(
+        bob.say(us, "news", kind="headline")
+        bob.send_raw(
             f"<message to='{us}' type='error' id='x'><body>echo</body><error type='cancel'>"
             "<gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
         )
-        buddy.say(us, "an answer", kind="normal")
+        bob.say(us, "an answer", kind="normal")
         assert (await waiting).body == "an answer"
 
 
 async def test_a_late_bounce_ends_the_wait(accounts: Accounts, pbx: Login, caplog: pytest.LogCaptureFixture) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx)) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
-        message_id = await session.send_message(buddy.full_jid, "private", thread="call-1")
+    async with beside_bob(accounts, pbx) as (session, bob):
+        message_id = await session.send_message(bob.full_jid, "private", thread="call-1")
         waiting = asyncio.create_task(session.receive_message(bob.jid, 20, thread="call-1"))
-        await buddy.hears("private")
-        buddy.send_raw(
+        await bob.hears("private")
+        bob.send_raw(
             f"<message to='{session.info().jid}' type='error' id='{message_id}'><error type='cancel'>"
             "<not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
         )
@@ -264,13 +229,8 @@ async def test_a_late_bounce_ends_the_wait(accounts: Accounts, pbx: Login, caplo
 
 
 async def test_what_we_answer_to_others(accounts: Accounts, pbx: Login) -> None:
-    bob = await accounts("bob")
-    server = accounts.server
-    async with (
-        online(settings(server, pbx)) as session,
-        Buddy.online(server, bob.jid, bob.password) as buddy,
-    ):
-        client, us = buddy._client, session.info().jid
+    async with beside_bob(accounts, pbx, buddies=[]) as (session, bob):
+        client, us = bob._client, session.info().jid
         assert await client.plugin["xep_0199"].ping(us, timeout=10) > 0
         reply = await _ask(client, us, "jabber:iq:version")
         assert reply.find("{jabber:iq:version}query/{jabber:iq:version}name").text == "agi-xmpp"

@@ -8,7 +8,7 @@ import pytest
 
 from agi_xmpp.xmpp.model import Show
 from agi_xmpp.xmpp.session import BaseSession
-from tests.e2e.sessions import Login, online, settings
+from tests.e2e.sessions import Login, online, settings, settled
 from tests.testbed.client import Buddy
 from tests.testbed.xmpp import Accounts
 
@@ -100,7 +100,7 @@ async def test_buddies_are_asked_at_each_login_until_they_agree(accounts: Accoun
         asked = sum(seen.type == "subscribe" for seen in buddy.seen)
         async with online(account) as session:
             await until_seen(session, bob.jid, Show.ONLINE)
-            await asyncio.gather(*session._background._tasks)
+            await settled(session)
             await session.send_message(bob.jid, "mark")
             await buddy.hears("mark")
         assert sum(seen.type == "subscribe" for seen in buddy.seen) == asked
@@ -113,7 +113,7 @@ async def test_buddies_are_not_asked_if_the_settings_say_so(accounts: Accounts) 
         Buddy.online(server, bob.jid, bob.password) as buddy,
         online(settings(server, pbx, buddies=[bob.jid], subscribe=False)) as session,
     ):
-        await asyncio.gather(*session._background._tasks)
+        await settled(session)
         await session.send_message(bob.jid, "mark")
         await buddy.hears("mark")
         assert not any(seen.type == "subscribe" for seen in buddy.seen)
