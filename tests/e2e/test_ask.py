@@ -411,8 +411,7 @@ class TestProfanity:
             call = await scene.asterisk.call("s", caller_id='"Ann" <5551234>')
             await client.shows("3: Voicemail")
             pbx = (await scene.service.status())["accounts"][0]["jid"]
-            client.type(f"/cmd exec questions {pbx}")
-            await client.shows("[field1] #1 Call from Ann, where to?:")
+            await client.execute("questions", pbx, "[field1] #1 Call from Ann, where to?:")
             client.type("/field1 3")
             await client.shows("Field updated")
             client.type("/form submit")

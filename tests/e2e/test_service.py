@@ -262,6 +262,7 @@ async def test_one_account_down_does_not_harm_another(scene: Scene) -> None:
     scene.service.accounts["down"] = Account(scene.server, other.jid, "wrong")
     await scene.service.reload()
     await scene.service.account("down", lambda account: account["error"] != "")
-    for account, status in (("pbx", "SENT"), ("down", "FAILED")):
-        result = await scene.result(await scene.run(f"AGI({{agi}}/jabber_send?timeout=1,{account},{{bob}},hi)"))
+    for account, seconds, status in (("pbx", 10, "SENT"), ("down", 1, "FAILED")):
+        step = f"AGI({{agi}}/jabber_send?timeout={seconds},{account},{{bob}},hi)"
+        result = await scene.result(await scene.run(step))
         assert result["JABBER_SEND_STATUS"] == status
