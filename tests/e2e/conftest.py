@@ -63,12 +63,9 @@ def asterisk_process(rootfs: Rootfs) -> Iterator[Asterisk]:
 
 @pytest.fixture
 async def asterisk(asterisk_process: Asterisk) -> AsyncIterator[Asterisk]:
-    """The session's Asterisk. After the test it must still serve, and all calls are hung up."""
-    yield asterisk_process
-    try:
-        await asterisk_process.assert_serving()
-    finally:
-        await asterisk_process.disconnect()
+    """The session's Asterisk, lent to one test."""
+    async with asterisk_process.lent() as asterisk:
+        yield asterisk
 
 
 @pytest.fixture(scope="session")
@@ -79,12 +76,9 @@ def exchange_process(rootfs: Rootfs) -> Iterator[Exchange]:
 
 @pytest.fixture
 async def exchange(exchange_process: Exchange) -> AsyncIterator[Exchange]:
-    """The session's telephone exchange. After the test it must still serve, and all calls are hung up."""
-    yield exchange_process
-    try:
-        await exchange_process.assert_serving()
-    finally:
-        await exchange_process.disconnect()
+    """The session's telephone exchange, lent to one test."""
+    async with exchange_process.lent() as exchange:
+        yield exchange
 
 
 @pytest.fixture
@@ -104,12 +98,9 @@ def conference_exchange_process(rootfs: Rootfs) -> Iterator[ConferenceExchange]:
 async def conference_exchange(
     conference_exchange_process: ConferenceExchange,
 ) -> AsyncIterator[ConferenceExchange]:
-    """The session's exchange with conferences. After the test it must still serve, and all calls are hung up."""
-    yield conference_exchange_process
-    try:
-        await conference_exchange_process.assert_serving()
-    finally:
-        await conference_exchange_process.disconnect()
+    """The session's exchange with conferences, lent to one test."""
+    async with conference_exchange_process.lent() as conference_exchange:
+        yield conference_exchange
 
 
 @pytest.fixture
@@ -161,8 +152,8 @@ async def scene(asterisk: Asterisk, xmpp_server: XmppServer, accounts: Accounts)
 
 @pytest.fixture(scope="session")
 def bullseye(pytestconfig: pytest.Config) -> Rootfs:
-    """Debian bullseye with Asterisk 16, where somebody has built it: ``scripts/testbed build bullseye``."""
-    if trees.find("bullseye") is None:
+    """Debian bullseye with Asterisk 16: in CI, and where somebody has built it."""
+    if trees.find("bullseye") is None and not _in_ci():
         pytest.skip("Asterisk 16 is not built: scripts/testbed build bullseye")
     return _tree("bullseye", pytestconfig)
 
@@ -177,6 +168,10 @@ def _tree(suite: str, config: pytest.Config) -> Rootfs:
     try:
         return trees.build(suite, progress)
     except TestbedError as error:
-        if os.environ.get("CI", "").lower() in ("true", "1"):
+        if _in_ci():
             pytest.fail(f"no testbed: {error}", pytrace=False)
         pytest.skip(f"no testbed: {error}")
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("true", "1")

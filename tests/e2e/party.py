@@ -157,15 +157,12 @@ async def hall(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Hall]:
     """A hall with Romeo, who owns each room, and Juliet."""
-    server = request.getfixturevalue(request.param)
-    try:
-        async with open_hall(
-            conference_exchange_process, server, tmp_path_factory.mktemp("state"), rooms=ROOMS, phone=PHONE
-        ) as hall:
-            yield hall
-        await conference_exchange_process.assert_serving()
-    finally:
-        await conference_exchange_process.disconnect()
+    server, state = request.getfixturevalue(request.param), tmp_path_factory.mktemp("state")
+    async with (
+        conference_exchange_process.lent() as exchange,
+        open_hall(exchange, server, state, rooms=ROOMS, phone=PHONE) as hall,
+    ):
+        yield hall
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -94,10 +94,9 @@ async def agi(request: pytest.FixtureRequest) -> AsyncIterator[Fastagi]:
     fastagi = Fastagi(asterisk, server)
     await server.start()
     try:
-        yield fastagi
-        await asterisk.assert_serving()
+        async with asterisk.lent():
+            yield fastagi
     finally:
-        await asterisk.disconnect()
         await server.stop()
 
 

@@ -157,7 +157,7 @@ async def test_who_logs_in_may_read_more(directory, tmp_path):
     secret.write_text(f"{directory.password}\nsecond line")
     number = "+49307654321"
     assert await ask(settings(directory), number) is None
-    found = await ask(settings(directory, ldap_user=directory.user, ldap_password_file=secret), number)
+    found = await ask(settings(directory, ldap_user=directory.reader, ldap_password_file=secret), number)
     assert found is not None
     assert found.name == "Dora"
 
@@ -165,7 +165,7 @@ async def test_who_logs_in_may_read_more(directory, tmp_path):
 async def test_a_wrong_password_is_said_and_not_shown(directory, tmp_path, caplog):
     secret = tmp_path / "secret"
     secret.write_text("wrong-password")
-    changed = settings(directory, ldap_user=directory.user, ldap_password_file=secret)
+    changed = settings(directory, ldap_user=directory.reader, ldap_password_file=secret)
     assert await ask(changed, "+49301234567") is None
     assert "directory directory.test refuses ldap_user: invalidCredentials" in caplog.text
     assert "wrong-password" not in caplog.text
@@ -181,7 +181,7 @@ async def test_a_certificate_of_an_unknown_ca_is_refused(directory, how, caplog,
     secret = tmp_path / "secret"
     secret.write_text(directory.password)
     since = directory.log_size()
-    changed = settings(directory, how, ldap_ca_file=None, ldap_user=directory.user, ldap_password_file=secret)
+    changed = settings(directory, how, ldap_ca_file=None, ldap_user=directory.reader, ldap_password_file=secret)
     assert await ask(changed, "+49301234567") is None
     assert "its certificate cannot be trusted: " in caplog.text
     assert "BIND" not in directory.log_tail(since), "the password must not be sent"

@@ -54,7 +54,7 @@ class Bridge:
         )
         listeners = Listeners()
         self.ami = AmiClient(settings, listeners)
-        self.conferences = Conferences("PJSIP/agi-xmpp")
+        self.conferences = Conferences()
         self.inviter = Inviter(self.ami)
         self.told: list[str] = []
         self._changed = asyncio.Event()
@@ -119,25 +119,10 @@ class Bridge:
 
 
 @pytest.fixture(scope="module")
-def process(rootfs: Rootfs) -> Iterator[ConferencesExchange]:
+def exchange_process(rootfs: Rootfs) -> Iterator[ConferencesExchange]:
+    """Instead of the session's: an exchange with conferences."""
     with ConferencesExchange(rootfs) as exchange:
         yield exchange
-
-
-@pytest.fixture
-async def exchange(process: ConferencesExchange) -> AsyncIterator[ConferencesExchange]:
-    """An exchange with conferences. After the test it must still serve, and all calls are hung up."""
-    yield process
-    try:
-        await process.assert_serving()
-    finally:
-        await process.disconnect()
-
-
-@pytest.fixture
-async def phones(exchange: ConferencesExchange) -> AsyncIterator[Phones]:
-    async with Phones(exchange) as phones:
-        yield phones
 
 
 @pytest.fixture

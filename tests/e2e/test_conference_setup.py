@@ -46,16 +46,13 @@ async def exchange(process: Asterisk, request: pytest.FixtureRequest) -> AsyncIt
     """An Asterisk as the document has it, with the dialplan in one format and then in the other."""
     text = render.render(find("conference-room"), {}, request.param)
     # The same contexts must not be there in both formats at any moment, nor be missed by who includes them.
-    assert await process.dialplan("") == []
-    assert await process.ael(text if request.param == "ael" else "context empty-ael { }\n") == []
-    assert await process.dialplan(SAMPLES["extensions.conf"] + (text if request.param == "conf" else "")) == []
-    since = process.log_file.stat().st_size
-    yield process
-    try:
-        assert await complaints(process, since) == []
-        await process.assert_serving()
-    finally:
-        await process.disconnect()
+    async with process.lent() as asterisk:
+        assert await asterisk.dialplan("") == []
+        assert await asterisk.ael(text if request.param == "ael" else "context empty-ael { }\n") == []
+        assert await asterisk.dialplan(SAMPLES["extensions.conf"] + (text if request.param == "conf" else "")) == []
+        since = asterisk.log_size()
+        yield asterisk
+        assert await complaints(asterisk, since) == []
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import itertools
 import secrets
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from tests.testbed.ami import Ami, Message, Predicate, Subscription
 from tests.testbed.errors import TestbedError
 from tests.testbed.ports import free_port
-from tests.testbed.program import START_TIMEOUT, Program
+from tests.testbed.program import START_TIMEOUT, TreeProgram
 from tests.testbed.rootfs import Rootfs, RunDirectory
 
 #: Loaded everywhere, in this order; what a version of Asterisk does not have is left out. Few modules start fast.
@@ -111,7 +112,7 @@ stutter = !350+440/100,!0/100,!350+440/100,!0/100,!350+440/100,!0/100,350+440
 """
 
 
-class Asterisk(Program):
+class Asterisk(TreeProgram):
     """One Asterisk.
 
     Args:
@@ -135,8 +136,7 @@ class Asterisk(Program):
         xmpp: str = "",
         files: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__("asterisk")
-        self.rootfs = rootfs
+        super().__init__("asterisk", rootfs, "asterisk")
         self.ami_port = free_port()
         self.sip_port = free_port()
         self.ami_user = "testbed"
@@ -147,8 +147,6 @@ class Asterisk(Program):
             self._files["pjsip.conf"] = pjsip.replace("{sip_port}", str(self.sip_port))
         if xmpp:
             self._files["xmpp.conf"] = xmpp
-        self._stack = contextlib.ExitStack()
-        self._directory: RunDirectory | None = None
         self._ami: Ami | None = None
         self._marks = itertools.count(1)
 
@@ -192,10 +190,10 @@ class Asterisk(Program):
         return (await self.cli("core show version")).split()[1].partition("~")[0].partition("+")[0]
 
     async def assert_serving(self) -> None:
-        """Fail the test if Asterisk died, or does not answer within 5 s."""
+        """Fail the test if Asterisk died, or does not answer within 15 s."""
         self.assert_alive()
         try:
-            await (await self.ami()).action("Ping", timeout=5)
+            await (await self.ami()).action("Ping", timeout=15)
         except (TestbedError, TimeoutError, OSError) as error:
             raise AssertionError(f"Asterisk does not answer: {error}\n{self.log_tail()}") from None
         self.assert_alive()
@@ -261,6 +259,15 @@ class Asterisk(Program):
         finally:
             await ami.close()
 
+    @contextlib.asynccontextmanager
+    async def lent(self) -> AsyncIterator[Self]:
+        """Lend it to one test: after it, Asterisk must still serve, and all calls are hung up."""
+        try:
+            yield self
+            await self.assert_serving()
+        finally:
+            await self.disconnect()
+
     async def stop(self) -> None:
         await self.disconnect()
         await super().stop()
@@ -280,33 +287,16 @@ class Asterisk(Program):
     def log_file(self) -> Path:
         return self._place().outside / "log/full"
 
-    @property
-    def output_file(self) -> Path:
-        return self._place().outside / "output"
-
-    def _place(self) -> RunDirectory:
-        if self._directory is None:
-            raise TestbedError("Asterisk is not running")
-        return self._directory
-
     def _command(self) -> list[str]:
         config = str(self._place().inside / "etc/asterisk.conf")
         # -f: stay in the foreground; -n: no colours; -vvv: show each step of the dialplan in the log
-        return self.rootfs.command("asterisk", "-f", "-n", "-vvv", "-C", config, user="asterisk")
+        return self.rootfs.command("asterisk", "-f", "-n", "-vvv", "-C", config, user=self.user)
 
-    def _environment(self) -> dict[str, str]:
-        return self.rootfs.environment()
-
-    def _prepare(self) -> None:
-        self._directory = self._stack.enter_context(self.rootfs.run_directory("asterisk", "asterisk"))
+    def _configure(self, directory: RunDirectory) -> None:
         for name in ("varlib", "spool", "run", "log", "agi-bin"):
-            self._directory.directory(name)
+            directory.directory(name)
         for name, text in self._configuration().items():
-            self._directory.write(f"etc/{name}", text)
-
-    def _clean_up(self) -> None:
-        self._stack.close()
-        self._directory = None
+            directory.write(f"etc/{name}", text)
 
     def _probe(self) -> None:
         # The manager port opens, and says FullyBooted, before the last commands of the CLI are registered.

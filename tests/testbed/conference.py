@@ -13,7 +13,6 @@ the conference in ``ROOM``.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from agi_xmpp.render import find, render
 from tests.testbed.ami import Message
 from tests.testbed.asterisk import Asterisk
 from tests.testbed.errors import TestbedError
+from tests.testbed.handsets import Handsets
 from tests.testbed.rootfs import Rootfs
 from tests.testbed.softphone import SoftCall, Softphone
 
@@ -46,7 +46,7 @@ _ENDPOINT = """
 [{name}]
 type = endpoint
 context = {context}
-message_context = out-of-call
+message_context = {message_context}
 disallow = all
 allow = ulaw
 direct_media = no
@@ -99,13 +99,23 @@ class ConferenceExchange(Asterisk):
         rootfs: where Asterisk is.
         modules: loaded besides.
         files: further configuration files by name.
+        outside_calls: numbers of phones that write and read outside of calls, as the documents have it; with any, the
+            manager user may do what that needs, and all phones can write so.
 
     Attributes:
         passwords: of the endpoints that have one, by their name; ``agi-xmpp`` is there.
         manager_user, manager_secret: of a manager user with the rights that conference chat needs, and no others.
     """
 
-    def __init__(self, rootfs: Rootfs, *, modules: Sequence[str] = (), files: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        rootfs: Rootfs,
+        *,
+        modules: Sequence[str] = (),
+        files: Mapping[str, str] | None = None,
+        outside_calls: Sequence[str] = (),
+    ) -> None:
+        self.outside_calls = outside_calls
         self.passwords = {name: secrets.token_hex(8) for name in (*WITH_PASSWORD, OWN_LEG)}
         phones = [
             self._endpoint(number, PHONE_CONTEXT, name) + _AOR.format(name=number) for number, name in NAMES.items()
@@ -150,7 +160,10 @@ class ConferenceExchange(Asterisk):
         return {event["Channel"]: event for event in events.seen()}
 
     def _endpoint(self, name: str, context: str, caller: str) -> str:
-        text = _ENDPOINT.format(name=name, context=context, caller=caller)
+        texts = f"{CONFERENCE_CONTEXT}-texts" if self.outside_calls else "out-of-call"
+        text = _ENDPOINT.format(name=name, context=context, message_context=texts, caller=caller)
+        if name in self.outside_calls:
+            text += "set_var = TEXTS_OUTSIDE_CALLS=yes\n"
         if name != OWN_LEG:  # nobody calls our own leg
             text += f"aors = {name}\n"
         if name in self.passwords:
@@ -165,8 +178,8 @@ class ConferenceExchange(Asterisk):
 secret = {self.manager_secret}
 deny = 0.0.0.0/0.0.0.0
 permit = 127.0.0.1/255.255.255.255
-read = call
-write = call,originate,reporting
+read = call{",user" if self.outside_calls else ""}
+write = call,originate,reporting{",message" if self.outside_calls else ""}
 """
         return files
 
@@ -176,19 +189,5 @@ def device(channel: str) -> str:
     return channel.partition("/")[2].rpartition("-")[0]
 
 
-class Softphones:
-    """Makes phones, and switches them all off at the end. Use it by ``async with``."""
-
-    def __init__(self, exchange: ConferenceExchange) -> None:
-        self._exchange = exchange
-        self._stack = contextlib.AsyncExitStack()
-
-    async def __aenter__(self) -> Softphones:
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        await self._stack.aclose()
-
-    async def __call__(self, *numbers: str) -> list[Softphone]:
-        """Switch on phones by their numbers (``"101", "102"``); they are registered when this returns."""
-        return [await self._stack.enter_async_context(self._exchange.phone(number)) for number in numbers]
+#: The phones of a test: ``alice, bob = await softphones("101", "102")``.
+Softphones = Handsets[Softphone]

@@ -16,14 +16,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from tests.testbed.asterisk import Asterisk
 from tests.testbed.errors import TestbedError
 from tests.testbed.ports import free_port
-from tests.testbed.program import PROBE_INTERVAL, Program
+from tests.testbed.program import PROBE_INTERVAL, TreeProgram
 from tests.testbed.rootfs import RunDirectory
 
 _T = TypeVar("_T")
@@ -108,7 +107,7 @@ class Line:
         return self.talking and not self.held and not self.over
 
 
-class Phone(Program):
+class Phone(TreeProgram):
     """One telephone with several lines. Use it by ``async with``; it is registered from then on.
 
     A method that acts on a call takes the one that a person would mean, if no line is given: the newest that is not on
@@ -124,14 +123,12 @@ class Phone(Program):
     """
 
     def __init__(self, exchange: Asterisk, number: str) -> None:
-        super().__init__(f"phone {number}")
+        super().__init__(f"phone {number}", exchange.rootfs, "games")
         self.number = number
         self.lines: list[Line] = []
         self.digits = ""
         self._exchange = exchange
         self._control_port = free_port()
-        self._stack = contextlib.ExitStack()
-        self._directory: RunDirectory | None = None
         self._control: _Control | None = None
         self._registered = ""
         self._changed = asyncio.Event()
@@ -274,34 +271,15 @@ class Phone(Program):
 
     @property
     def label(self) -> str:
-        return f"baresip {self._exchange.rootfs.versions()['baresip-core']}"
+        return f"baresip {self.rootfs.versions()['baresip-core']}"
 
-    @property
-    def log_file(self) -> Path:
-        return self._place().outside / "output"
-
-    output_file = log_file
-
-    def _place(self) -> RunDirectory:
-        if self._directory is None:
-            raise TestbedError(f"{self.name} is not running")
-        return self._directory
-
-    def _prepare(self) -> None:
-        self._directory = self._stack.enter_context(self._exchange.rootfs.run_directory("baresip", "games"))
-        self._directory.write("config", _CONFIG.format(control_port=self._control_port))
-
-    def _clean_up(self) -> None:
-        self._stack.close()
-        self._directory = None
+    def _configure(self, directory: RunDirectory) -> None:
+        directory.write("config", _CONFIG.format(control_port=self._control_port))
 
     def _command(self) -> list[str]:
         # -s: write each SIP message to the log; stdbuf: at once, line by line
         words = ("stdbuf", "-oL", "baresip", "-4", "-s", "-f", str(self._place().inside))
-        return self._exchange.rootfs.command(*words, user="games")
-
-    def _environment(self) -> dict[str, str]:
-        return self._exchange.rootfs.environment()
+        return self.rootfs.command(*words, user=self.user)
 
     def _probe(self) -> None:
         # baresip serves the connection that came last: this one is not in the way of ours.

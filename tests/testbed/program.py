@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from tests.testbed.errors import TestbedError
+from tests.testbed.rootfs import Rootfs, RunDirectory
 
 #: Seconds that a program may take until it serves; ejabberd on a busy machine is the slowest.
 START_TIMEOUT = 60.0
@@ -257,6 +258,52 @@ class Program(abc.ABC):
             self._output.close()
         with contextlib.suppress(ValueError):
             _journal.running.remove(self)
+
+
+class TreeProgram(Program):
+    """A program of the testbed's tree. Each run has a directory of its own there, which is deleted afterwards.
+
+    Args:
+        name: for messages; its first word is that of the directory, too: small letters.
+        rootfs: where the program is.
+        user: inside, who runs it and owns the directory.
+    """
+
+    def __init__(self, name: str, rootfs: Rootfs, user: str) -> None:
+        super().__init__(name)
+        self.rootfs = rootfs
+        self.user = user
+        self._stack = contextlib.ExitStack()
+        self._directory: RunDirectory | None = None
+
+    @abc.abstractmethod
+    def _configure(self, directory: RunDirectory) -> None:
+        """Write into the directory what the program reads at its start."""
+
+    @property
+    def log_file(self) -> Path:
+        return self.output_file
+
+    @property
+    def output_file(self) -> Path:
+        return self._place().outside / "output"
+
+    def _place(self) -> RunDirectory:
+        if self._directory is None:
+            raise TestbedError(f"{self.name} is not running")
+        return self._directory
+
+    def _prepare(self) -> None:
+        name = self.name.partition(" ")[0]
+        self._directory = self._stack.enter_context(self.rootfs.run_directory(name, self.user))
+        self._configure(self._directory)
+
+    def _clean_up(self) -> None:
+        self._stack.close()
+        self._directory = None
+
+    def _environment(self) -> Mapping[str, str]:
+        return self.rootfs.environment()
 
 
 class Journal:

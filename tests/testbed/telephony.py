@@ -20,10 +20,10 @@ While they talk, both sides can press ``##`` (transfer), ``*2`` (transfer after 
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 
 from tests.testbed.asterisk import Asterisk
+from tests.testbed.handsets import Handsets
 from tests.testbed.phone import Phone
 from tests.testbed.rootfs import Rootfs
 
@@ -159,6 +159,10 @@ class Exchange(Asterisk):
         self.lesser_user = "xmpplesser"
         self.phone_secret = secrets.token_hex(16)
 
+    def phone(self, number: str) -> Phone:
+        """Return a phone of these people, by the name of its device; use it by ``async with``."""
+        return Phone(self, number)
+
     def _configuration(self) -> dict[str, str]:
         files = super()._configuration()
         files["extensions.conf"] += _DIALPLAN + "".join(
@@ -178,19 +182,5 @@ write = {write}
         return files
 
 
-class Phones:
-    """Makes phones, and switches them all off at the end. Use it by ``async with``."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._stack = contextlib.AsyncExitStack()
-
-    async def __aenter__(self) -> Phones:
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        await self._stack.aclose()
-
-    async def __call__(self, *devices: str) -> list[Phone]:
-        """Switch on phones by the names of their devices (``"101", "102"``); they are registered when this returns."""
-        return [await self._stack.enter_async_context(Phone(self._exchange, device)) for device in devices]
+#: The phones of a test: ``alice, bob = await phones("101", "102")``.
+Phones = Handsets[Phone]

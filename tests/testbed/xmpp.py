@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import contextlib
 import dataclasses
 import http.client
 import json
@@ -19,7 +18,7 @@ from typing import Any, Literal
 from tests.testbed.errors import TestbedError
 from tests.testbed.pki import Certificate, Pki
 from tests.testbed.ports import free_port
-from tests.testbed.program import PROBE_INTERVAL, Program
+from tests.testbed.program import PROBE_INTERVAL, TreeProgram
 from tests.testbed.rootfs import Rootfs, RunDirectory
 
 #: Every mechanism that one of the servers may offer; `Options.mechanisms` turns the others off.
@@ -83,7 +82,7 @@ class Options:
         return [*unwanted, *(f"{name}-PLUS" for name in unwanted if name.startswith("SCRAM"))]
 
 
-class XmppServer(Program):
+class XmppServer(TreeProgram):
     """What Prosody and ejabberd have in common.
 
     Args:
@@ -100,14 +99,13 @@ class XmppServer(Program):
         component_port, component_secret: for an external component (XEP-0114) named ``component_domain``.
     """
 
-    #: The user that the program runs as, inside; also the Debian package.
-    user = ""
+    #: The Debian package; the user that the program runs as, inside, has its name.
+    package = ""
     #: The program as it writes itself.
     title = ""
 
     def __init__(self, rootfs: Rootfs, options: Options | None = None) -> None:
-        super().__init__(self.user)
-        self.rootfs = rootfs
+        super().__init__(self.package, rootfs, self.package)
         self.options = options or Options()
         self.domain = self.options.domain
         self.muc_domain = f"rooms.{self.domain}"
@@ -122,8 +120,6 @@ class XmppServer(Program):
         self.https_port = free_port()
         self._users: set[str] = set()
         self._pki = Pki()
-        self._stack = contextlib.ExitStack()
-        self._directory: RunDirectory | None = None
 
     @property
     def ca_file(self) -> Path:
@@ -150,28 +146,15 @@ class XmppServer(Program):
 
     @property
     def label(self) -> str:
-        return f"{self.title} {self.rootfs.versions()[self.user]}"
+        return f"{self.title} {self.rootfs.versions()[self.package]}"
 
     @property
     def log_file(self) -> Path:
         return self._place().outside / "log/server.log"
 
-    @property
-    def output_file(self) -> Path:
-        return self._place().outside / "output"
-
     @abc.abstractmethod
     def _configure(self, directory: RunDirectory) -> None:
-        """Write the configuration."""
-
-    def _place(self) -> RunDirectory:
-        if self._directory is None:
-            raise TestbedError(f"{self.name} is not running")
-        return self._directory
-
-    def _prepare(self) -> None:
-        directory = self._stack.enter_context(self.rootfs.run_directory(self.user, self.user))
-        self._directory = directory
+        """Write what both servers read; a server adds its own configuration."""
         directory.directory("log")
         directory.directory("data")
         directory.write("ca.pem", self._pki.ca, mode=0o644)
@@ -181,14 +164,9 @@ class XmppServer(Program):
         directory.write("tls.key", pair.key)
         directory.write("tls.crt", pair.chain)
         directory.write("tls.pem", pair.chain + pair.key)
-        self._configure(directory)
-
-    def _clean_up(self) -> None:
-        self._stack.close()
-        self._directory = None
 
     def _environment(self) -> dict[str, str]:
-        return {**self.rootfs.environment(), "HOME": str(self._place().inside)}
+        return {**super()._environment(), "HOME": str(self._place().inside)}
 
     def _probe(self) -> None:
         """Open a stream (RFC 6120 section 4.2): a port that is open does not yet mean that the domain is served."""
@@ -210,7 +188,7 @@ class XmppServer(Program):
 class Prosody(XmppServer):
     """A Prosody."""
 
-    user = "prosody"
+    package = "prosody"
     title = "Prosody"
 
     def _register(self, user: str, domain: str, password: str) -> None:
@@ -249,6 +227,7 @@ class Prosody(XmppServer):
         )
 
     def _configure(self, directory: RunDirectory) -> None:
+        super()._configure(directory)
         here, options = directory.inside, self.options
         items = f'{{ {{ "{options.phone}", "phone" }} }}' if options.phone else "{ }"
         modules = [
@@ -319,7 +298,7 @@ class Ejabberd(XmppServer):
         component_tls_port: as ``component_port``, with TLS from the first byte. Prosody has none.
     """
 
-    user = "ejabberd"
+    package = "ejabberd"
     title = "ejabberd"
 
     def __init__(self, rootfs: Rootfs, options: Options | None = None) -> None:
@@ -381,6 +360,7 @@ class Ejabberd(XmppServer):
         }
 
     def _configure(self, directory: RunDirectory) -> None:
+        super()._configure(directory)
         here, options = directory.inside, self.options
         client = {
             "module": "ejabberd_c2s",
