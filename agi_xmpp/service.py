@@ -180,8 +180,8 @@ class Service:
     async def reload(self) -> None:
         """Read the configuration again and change only what differs; a wrong one changes nothing.
 
-        Calls go on. An account whose settings are the same keeps its session; a changed one logs in anew, and verbs
-        that wait on its old session get an error.
+        Calls go on. An account keeps its session if nothing has changed but what a session takes in place, such as its
+        buddies (`Session.change_to`); otherwise it logs in anew, and verbs that wait on its old session get an error.
         """
         async with self._reloading:
             if self._over:
@@ -207,11 +207,16 @@ class Service:
             Gateway.check(new.conference, new.account[new.conference.account])
         gone = [name for name in old.account if name not in new.account]
         before = _accounts(old)
-        fresh = {
-            name: self._make_session(name, account)
-            for name, account in _accounts(new).items()
-            if account != before.get(name)
-        }
+        fresh: dict[str, Session] = {}
+        changes: dict[str, Callable[[], None]] = {}
+        for name, account in _accounts(new).items():
+            if account == before.get(name):
+                continue
+            change = self.accounts[name].change_to(account) if name in before else None
+            if change is None:
+                fresh[name] = self._make_session(name, account)
+            else:
+                changes[name] = change
         # Read before anything ends: meanwhile the old one answers.
         directory = await _read_directory(new) if fresh or _contacts(new) != _contacts(old) else None
         # What can be wrong with the new file has been found by now: from here on it is in force.
@@ -222,6 +227,8 @@ class Service:
         self._agi.settings = new.agi
         self._dispatcher.routes = routes
         self._voicemail.settings = new.voicemail
+        for change in changes.values():
+            change()
         ending = [self.accounts.remove(name) for name in gone]
         for name, session in fresh.items():
             if name in old.account:
@@ -238,7 +245,7 @@ class Service:
         if directory is not None:
             await self._stop_contacts()
             self._start_contacts(directory)
-        for names, what in ((gone, "removed"), (fresh, "logs in anew")):
+        for names, what in ((gone, "removed"), (fresh, "logs in anew"), (changes, "goes on with other settings")):
             for name in names:
                 log.info("reload: account %s %s", name, what)
         log.info("reload: done")

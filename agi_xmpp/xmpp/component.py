@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aioxmpp
@@ -101,16 +102,53 @@ class ComponentSession(BaseSession):
 
     def _sign_in(self) -> None:
         self._roster_known = True  # there is none but ours
-        for buddy in self._buddies:
-            if decide(self._settings.subscriptions, buddy, self._buddies) is Decision.APPROVE:
-                self._add_watcher(self._own, buddy.bare)
+        self._admit_buddies()
+        self._show_anew()
+        self._ask_for_presence(self._buddies)
+
+    def _show_anew(self) -> None:
         for address, watcher in self._watchers:
             self._show_presence(address, watcher)
-        for buddy in self._buddies:
-            # Who has allowed it answers the first; the second asks those who have not.
-            self._answer_watcher(_Type.PROBE, self._own, buddy.bare)
-            if self._settings.subscribe and not self._presence.subscription(buddy) & Subscription.TO:
-                self._answer_watcher(_Type.SUBSCRIBE, self._own, buddy.bare)
+
+    def _buddies_changed(self, before: Mapping[Jid, None]) -> None:
+        refused = {(address, who) for address, who in self._watchers if not self._approves(who)}
+        self._watchers -= refused
+        for address, who in refused:
+            self._hide_presence(address, who)
+            self._withdraw(who, Subscription.FROM)
+        for buddy in before:
+            if buddy not in self._buddies:  # their permission stays with them: they may come back
+                self._presence.unavailable(buddy)
+                self._withdraw(buddy, Subscription.TO)
+        if self._signed_in:
+            for buddy in self._admit_buddies():
+                self._show_presence(self._own, buddy)
+            self._ask_for_presence([buddy for buddy in self._buddies if buddy not in before])
+
+    def _admit_buddies(self) -> list[Jid]:
+        """Let our buddies see us, as far as the settings allow it; return those who did not until now."""
+        outside = [buddy for buddy in self._buddies if (self._own, buddy) not in self._watchers]
+        admitted = [buddy for buddy in outside if self._approves(buddy) and self._add_watcher(self._own, buddy)]
+        for buddy in admitted:
+            self._answers.replaced(buddy, self._own.local)
+        return admitted
+
+    def _ask_for_presence(self, unknown: Iterable[Jid]) -> None:
+        """Ask buddies for their presence.
+
+        Args:
+            unknown: those of whom we do not know it yet. Who has allowed it answers a probe; all who have not are asked
+                to.
+        """
+        for buddy in unknown:
+            self._answer_watcher(_Type.PROBE, self._own, buddy)
+        if self._settings.subscribe:
+            for buddy in self._presence.unsubscribed_buddies():
+                self._answer_watcher(_Type.SUBSCRIBE, self._own, buddy)
+
+    def _approves(self, who: Jid) -> bool:
+        """Tell whether somebody may see our presence by the settings."""
+        return decide(self._settings.subscriptions, who, self._buddies) is Decision.APPROVE
 
     def _sign_out(self) -> None:
         for address, watcher in self._watchers:
@@ -133,13 +171,13 @@ class ComponentSession(BaseSession):
             self._drop_watcher(address, who)
             self._answer_watcher(_Type.UNSUBSCRIBED, address, who)
             self._hide_presence(address, who)
-        elif who in {buddy.bare for buddy in self._buddies}:
+        elif who in self._buddies:
             self._answered(kind, who)
 
     def _probed(self, address: Jid, who: Jid) -> None:
         """Tell somebody's server how we are; it asks for who has been allowed to know that, maybe long ago."""
         known = (address, who) in self._watchers
-        if not known and decide(self._settings.subscriptions, who, self._buddies) is Decision.APPROVE:
+        if not known and self._approves(who):
             known = self._add_watcher(address, who)
         if known:
             self._show_presence(address, who)
@@ -168,8 +206,12 @@ class ComponentSession(BaseSession):
     def _drop_watcher(self, address: Jid, who: Jid) -> None:
         self._watchers.discard((address, who))
         if not any(watcher == who for _, watcher in self._watchers):
-            left = self._presence.subscription(who) & ~Subscription.FROM
-            self._presence.update_roster(who, left or None)
+            self._withdraw(who, Subscription.FROM)
+
+    def _withdraw(self, who: Jid, permission: Subscription) -> None:
+        """Note in our roster that somebody has a permission no longer, or has taken back theirs."""
+        left = self._presence.subscription(who) & ~permission
+        self._presence.update_roster(who, left or None)
 
     def _answer_watcher(self, kind: Any, address: Jid, to: Jid) -> None:
         """Send what concerns who sees whose presence, from one of our addresses (bare JID) to somebody (bare JID)."""
@@ -181,7 +223,7 @@ class ComponentSession(BaseSession):
         self._link.post(presence)
 
     def _hide_presence(self, address: Jid, to: Jid) -> None:
-        self._link.post(
+        self._post_surely(
             aioxmpp.Presence(type_=_Type.UNAVAILABLE, from_=outward(self._full(address)), to=outward(to)),
         )
 

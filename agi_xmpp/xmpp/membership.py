@@ -172,6 +172,13 @@ class Membership:
 
     # The session's life
 
+    def change_to(self, settings: AccountSettings) -> Any:
+        """Take other settings; return the presence that shows them in the room, None if there is nothing to show."""
+        before, self._settings = self._settings, settings
+        if self.state is not State.JOINED or settings.show == before.show:
+            return None
+        return room_stanzas.shown(self.room.me, show=settings.show)
+
     def begin(self) -> None:
         """Enter the room: there is a session now, and we are in no room on it."""
         self._start(self._stay_in(Pace(self._timing.retry, time.monotonic)))

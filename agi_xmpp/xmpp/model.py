@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 from agi_xmpp.errors import Bounced
 
 if TYPE_CHECKING:
+    from agi_xmpp.config import AccountSettings
     from agi_xmpp.xmpp.call_record import CallRecord
     from agi_xmpp.xmpp.contact_model import ContactHost, ContactPort
     from agi_xmpp.xmpp.phone_model import PhoneHost, PhonePort
@@ -460,6 +461,18 @@ class Session(Protocol):
 
     async def start(self) -> None:
         """Begin to log in, and return at once; the session keeps itself connected from then on."""
+
+    def change_to(self, settings: AccountSettings) -> Callable[[], None] | None:
+        """Prepare to go on with other settings of the account without a new login.
+
+        New buddies are asked for their presence, and what the others show is forgotten. Our presence is shown anew.
+
+        Returns:
+            What puts them in force; None if they differ in something that needs a new login.
+
+        Raises:
+            BadJid: one of the ``buddies`` is none. Nothing has changed.
+        """
 
     async def stop(self, timeout: float = 5.0) -> None:
         """Send what is queued, log out and free everything, within ``timeout`` seconds."""

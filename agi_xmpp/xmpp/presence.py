@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Literal
@@ -53,11 +53,16 @@ class PresenceTracker:
         self._seen: dict[Jid, dict[str, _Seen]] = {}
         self._order = count()
 
+    def change_buddies(self, buddies: Iterable[Jid]) -> None:
+        """Take other buddies; who is neither one of them nor in the roster is forgotten."""
+        self._buddies = frozenset(buddy.bare for buddy in buddies)
+        if self._roster is not None:
+            self._forget_strangers()
+
     def load_roster(self, items: Mapping[Jid, Subscription]) -> None:
         """Take the whole roster as the server sent it."""
         self._roster = {jid.bare: subscription for jid, subscription in items.items()}
-        for jid in [jid for jid in self._seen if not self.knows(jid)]:
-            del self._seen[jid]
+        self._forget_strangers()
 
     def update_roster(self, contact: Jid, subscription: Subscription | None) -> None:
         """Take one change of the roster; None means that the contact was removed."""
@@ -144,6 +149,10 @@ class PresenceTracker:
         best = max(resources.values(), key=lambda seen: (seen.presence.priority, seen.order), default=None)
         return best.presence if best else Presence(Show.OFFLINE)
 
+    def _forget_strangers(self) -> None:
+        for jid in [jid for jid in self._seen if not self.knows(jid)]:
+            del self._seen[jid]
+
 
 class Decision(enum.Enum):
     """What we do when somebody asks to see our presence."""
@@ -152,10 +161,10 @@ class Decision(enum.Enum):
     REFUSE = "unsubscribed"
 
 
-def decide(policy: Literal["accept", "buddies", "deny"], contact: Jid, buddies: Iterable[Jid]) -> Decision:
-    """Return the answer to a subscription request (`AccountSettings.subscriptions`)."""
+def decide(policy: Literal["accept", "buddies", "deny"], contact: Jid, buddies: Container[Jid]) -> Decision:
+    """Return the answer to a subscription request (`AccountSettings.subscriptions`); ``buddies`` are bare JIDs."""
     if policy == "accept":
         return Decision.APPROVE
-    if policy == "buddies" and contact.bare in {buddy.bare for buddy in buddies}:
+    if policy == "buddies" and contact.bare in buddies:
         return Decision.APPROVE
     return Decision.REFUSE

@@ -33,12 +33,23 @@ def entry(occupant: Jid, password: str, *, show: str) -> Any:
         password: of the room, or "".
         show: a word of `AccountSettings.show`, which the occupants see.
     """
-    presence = stanzas.available(show, "", 0)
-    presence.to = outward(occupant)
+    presence = shown(occupant, show=show)
     presence.xep0045_muc = muc.GenericExt()
     presence.xep0045_muc.password = password or None
     # Old talk would come before the confirmation, and is of no use to anybody here.
     presence.xep0045_muc.history = muc.History(maxchars=0, maxstanzas=0)
+    return presence
+
+
+def shown(occupant: Jid, *, show: str) -> Any:
+    """Return our presence as the occupants of a room that we are in shall see it (XEP-0045 section 7.7).
+
+    Args:
+        occupant: we in the room.
+        show: a word of `AccountSettings.show`.
+    """
+    presence = stanzas.available(show, "", 0)
+    presence.to = outward(occupant)
     return presence
 
 

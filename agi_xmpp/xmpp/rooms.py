@@ -151,6 +151,12 @@ class Rooms:
         for member in list(self._members.values()):
             member.session_ended()
 
+    def change_to(self, settings: AccountSettings) -> list[Any]:
+        """Take settings with the same rooms; return the presences that show them there."""
+        self._settings = settings
+        presences = [member.change_to(settings) for member in self._members.values()]
+        return [presence for presence in presences if presence is not None]
+
     def stop(self) -> None:
         """Tell all who wait that there is no more."""
         for member in list(self._members.values()):

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import aioxmpp
@@ -78,6 +79,13 @@ CLIENTS_ASKED = 20
 #: Seconds for the server to answer what we ask at login.
 REQUEST_TIMEOUT = 10.0
 
+#: Settings of which presence we show, and to whom we show it and ask for theirs.
+_OUR_PRESENCE = ("show", "status", "priority")
+_BUDDIES = ("buddies", "subscribe", "subscriptions")
+
+#: Settings that change without a new login. ``stop_notice`` is the service's business.
+IN_PLACE = frozenset({*_OUR_PRESENCE, *_BUDDIES, "stop_notice"})
+
 
 class BaseSession:
     """An account's connection and the conversations on it. Implements `agi_xmpp.xmpp.model.Session`.
@@ -95,7 +103,7 @@ class BaseSession:
     def __init__(self, account: str, settings: AccountSettings) -> None:
         self._account = account
         self._settings = settings
-        self._buddies = [parse(buddy) for buddy in settings.buddies]
+        self._buddies = _buddies(settings)
         self._clock = time.monotonic
         self._link = self.make_link(account, parse(settings.jid), settings, self)
         self._inbox = Inbox(
@@ -127,6 +135,7 @@ class BaseSession:
         self._contact_disco = ContactDisco(account, self._link, component=settings.is_component)
         self._news = asyncio.Event()
         self._began_at = 0.0
+        self._signed_in = False
         self._roster_known = False
         self._stopping = False
         self._sent = 0
@@ -142,6 +151,25 @@ class BaseSession:
         if self._settings.accept_any_certificate:
             log.warning("account %s: accept_any_certificate is on: nothing proves whom we talk to", self._account)
         self._link.start()
+
+    def change_to(self, settings: AccountSettings) -> Callable[[], None] | None:
+        """See `Session.change_to`."""
+        if _differ(self._settings, settings, type(settings).model_fields.keys() - IN_PLACE):
+            return None
+        return functools.partial(self._change, settings, _buddies(settings))
+
+    def _change(self, settings: AccountSettings, buddies: Mapping[Jid, None]) -> None:
+        """Go on with other settings. What is to be told waits for the connection, or for the next login."""
+        old, self._settings = self._settings, settings
+        before, self._buddies = self._buddies, buddies
+        self._presence.change_buddies(buddies)
+        for presence in self._rooms.change_to(settings):
+            self._post_surely(presence)
+        if self._signed_in and _differ(old, settings, _OUR_PRESENCE):
+            self._show_anew()
+        if _differ(old, settings, _BUDDIES):
+            self._buddies_changed(before)
+        self._tell_news()
 
     async def stop(self, timeout: float = 5.0) -> None:
         """See `Session.stop`."""
@@ -537,6 +565,7 @@ class BaseSession:
         self._pay()
         self._uploads.session_began()
         self._sign_in()
+        self._signed_in = True
         self._rooms.session_began()
         self._background.spawn(self._phones.session_began())
         for guest in self._guests.values():
@@ -544,6 +573,7 @@ class BaseSession:
 
     def session_ended(self) -> None:
         """Forget who is there."""
+        self._signed_in = self._roster_known = False
         self._presence.clear()
         hidings = [*self._owed, *self._asking.session_ended(), *self._answers.session_ended()]
         self._owed = hidings if self._settings.is_component else []  # a client's server has told that we are gone
@@ -623,6 +653,14 @@ class BaseSession:
 
     def _sign_in(self) -> None:
         """Begin to see and to be seen, on a new session. May be called in the session's task only, as those below."""
+        raise NotImplementedError
+
+    def _show_anew(self) -> None:
+        """Show our presence as it is now to who sees it already."""
+        raise NotImplementedError
+
+    def _buddies_changed(self, before: Mapping[Jid, None]) -> None:
+        """Ask the buddies for their presence who were none before; they, or what they may see, have changed."""
         raise NotImplementedError
 
     def _sign_out(self) -> None:
@@ -766,12 +804,25 @@ class ClientSession(BaseSession):
         self._tell_news()
 
     def _sign_in(self) -> None:
-        settings = self._settings
         self._roster_known = False
         roster = self._link.request(stanzas.roster_request())
         # Right behind the request: the server knows that we want the roster's changes, and answers can reach us.
-        self._link.post(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
+        self._show_anew()
         self._background.spawn(self._settle_in(roster))
+
+    def _show_anew(self) -> None:
+        settings = self._settings
+        self._post_surely(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
+
+    def _buddies_changed(self, before: Mapping[Jid, None]) -> None:  # noqa: ARG002 - the server knows whom we have asked
+        if self._roster_known:
+            self._ask_buddies()
+
+    def _ask_buddies(self) -> None:
+        """Ask the buddies to show us their presence who have not allowed it yet."""
+        if self._settings.subscribe:
+            for buddy in self._presence.unsubscribed_buddies():
+                self._post_surely(stanzas.subscription("subscribe", buddy))
 
     def _subscription_came(self, presence: Any, who: Jid) -> None:
         kind = presence.type_
@@ -787,12 +838,23 @@ class ClientSession(BaseSession):
             self._presence.load_roster({jid: kind or Subscription.NONE for jid, kind in items.items()})
             self._roster_known = True
             self._tell_news(*self._presence.seen())
-            if self._settings.subscribe:
-                for buddy in self._presence.unsubscribed_buddies():
-                    self._link.post(stanzas.subscription("subscribe", buddy))
+            self._ask_buddies()
         features = await self._ask(stanzas.features_request(self._link.server), "its features")
         if features is not None and stanzas.offers_carbons(features.payload):
             await self._ask(stanzas.carbons_request(), "carbon copies")
+
+
+def _buddies(settings: AccountSettings) -> Mapping[Jid, None]:
+    """Return the bare JIDs of an account's buddies: in order, and quick to find.
+
+    Raises:
+        BadJid: one of them is none.
+    """
+    return dict.fromkeys(parse(buddy).bare for buddy in settings.buddies)
+
+
+def _differ(one: AccountSettings, other: AccountSettings, keys: Iterable[str]) -> bool:
+    return any(getattr(one, key) != getattr(other, key) for key in keys)
 
 
 async def _passed(fence: asyncio.Future[Any], deadline: float) -> bool:

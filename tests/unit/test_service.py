@@ -42,6 +42,18 @@ class Session(FakeSession):
     def info(self):
         return dataclasses.replace(super().info(), account=self.account)
 
+    def change_to(self, settings):
+        in_place = {"buddies": self.settings.buddies, "stop_notice": self.settings.stop_notice}
+        if settings.model_copy(update=in_place) != self.settings:
+            return None
+        if "bad@example.org" in settings.buddies:
+            raise BadJid("bad@example.org is none")
+        return lambda: self.change(settings)
+
+    def change(self, settings):
+        self.settings = settings
+        self.log.append(("change", self.account, settings.stop_notice))
+
     async def start(self):
         self.log.append(("start", self.account, self.settings.status))
 
@@ -73,7 +85,9 @@ def made(tmp_path):
 
 
 ACCOUNT = {"jid": "a@example.org", "password": "s3cr3t-word", "status": "old"}
-TEXT = '[account.{0}]\njid = "{1}"\npassword = "s3cr3t-word"\nstatus = "{2}"\n[agi]\nport = 0\n'
+TEXT = '[agi]\nport = 0\n[account.{0}]\njid = "{1}"\npassword = "s3cr3t-word"\nstatus = "{2}"\n'
+NOTICE = 'stop_notice = "Back at 8."\n'
+BAD = '[account.x]\njid = "bad@example.org"\npassword = "s3cr3t-word"\n'
 
 
 async def test_start_and_stop_in_order(made):
@@ -115,8 +129,12 @@ async def test_reload_changes_what_differs(made, caplog):
     for text, events in (
         (TEXT.format("pbx", "a@example.org", "old"), []),
         (TEXT.format("pbx", "a@example.org", "new"), [("stop", "pbx", "old"), ("start", "pbx", "new")]),
+        (TEXT.format("pbx", "a@example.org", "new") + NOTICE, [("change", "pbx", "Back at 8.")]),
         (TEXT.format("pbx", "bad@example.org", "x"), []),
         (TEXT.format("pbx", "a@example.org", "new") + "colour = 1\n", []),
+        (TEXT.format("pbx", "a@example.org", "new") + 'buddies = ["bad@example.org"]\n', []),
+        (TEXT.format("pbx", "a@example.org", "new") + BAD, []),
+        (TEXT.format("pbx", "a@example.org", "new"), [("change", "pbx", "")]),
         (TEXT.format("PBX", "a@example.org", "new"), [("stop", "pbx", "new"), ("start", "PBX", "new")]),
         (TEXT.format("other", "a@example.org", "new"), [("stop", "PBX", "new"), ("start", "other", "new")]),
     ):
@@ -125,7 +143,8 @@ async def test_reload_changes_what_differs(made, caplog):
         await service.reload()
         assert log == events, text
     assert [session.account for session in service.accounts] == ["other"]
-    assert caplog.text.count("the old configuration stays in force") == 2
+    assert caplog.text.count("the old configuration stays in force") == 4
+    assert caplog.text.count("account pbx goes on with other settings") == 2
     await service.stop()
 
 

@@ -98,11 +98,15 @@ class FakeSession:
             "vcard_name": "",
             "contact_port": None,
             "stanza_port": None,
+            "change_to": None,
             "upload": "https://up.x.org/1/voicemail.wav",
             **results,
         }
         self.waiting = asyncio.Event()
         self.guests: dict[Any, Any] = {}
+
+    def change_to(self, _settings: Any) -> Any:
+        return self.results["change_to"]
 
     def guest(self, make: Any) -> Any:
         if make not in self.guests:

@@ -132,7 +132,7 @@ async def test_requests_to_see_our_presence(
     server: FakeServer, policy: str, who: str, granted: bool, address: str
 ) -> None:
     async with online(server, subscriptions=policy, buddies=[]) as session:
-        session._buddies = [parse(BOB)]
+        session._buddies = {parse(BOB): None}
         server.conversation.send(presence(who, "subscribe", address))
         assert await next_presence(server) == ("subscribed" if granted else "unsubscribed", address, who)
         if granted:

@@ -134,6 +134,26 @@ def test_the_roster_changes() -> None:
     assert tracker.look(CAROL).show is Show.OFFLINE
 
 
+@pytest.mark.parametrize("roster", [None, {}])
+def test_other_buddies(roster: dict[Jid, Subscription] | None) -> None:
+    tracker = PresenceTracker([BOB])
+    if roster is not None:
+        tracker.load_roster(roster)
+    tracker.available(at("phone"), Show.ONLINE)
+    tracker.change_buddies([at("x", CAROL)])
+    assert [tracker.look(who).show for who in (BOB, CAROL)] == [Show.NOT_IN_ROSTER, Show.OFFLINE]
+    assert tracker.unsubscribed_buddies() == [CAROL]
+    assert tracker.seen() == ([BOB] if roster is None else [])  # before the roster comes, bob may be in it
+
+
+def test_who_is_in_the_roster_stays_known_without_being_a_buddy() -> None:
+    tracker = PresenceTracker([BOB])
+    tracker.load_roster({BOB: Subscription.TO})
+    tracker.available(at("phone"), Show.ONLINE)
+    tracker.change_buddies([])
+    assert tracker.look(BOB).show is Show.ONLINE
+
+
 def test_a_buddy_removed_from_the_roster_stays_a_buddy(tracker: PresenceTracker) -> None:
     tracker.available(at("phone"), Show.ONLINE)
     tracker.update_roster(BOB, None)

@@ -29,6 +29,7 @@ from agi_xmpp.xmpp import link as link_module
 from agi_xmpp.xmpp import session as session_module
 from agi_xmpp.xmpp import stanzas
 from agi_xmpp.xmpp.component import make_session
+from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Extras, SessionState, Show
 from agi_xmpp.xmpp.session import BaseSession, ClientSession
 from tests.unit.xmpp.fake import CARBONS, CLIENT, PASSWORD, PING, ROSTER, Conversation, FakeServer
@@ -1097,7 +1098,7 @@ async def test_buddies_are_asked_for_their_presence_at_login(
     server.does.roster = f"<item jid='{BOB}' subscription='{subscription}'/>"
     async with online(server, subscribe=True) as session:
         await asyncio.gather(*session._background._tasks)
-        session._link.post(stanzas.subscription("subscribed", session._buddies[0]))  # marks the end
+        session._link.post(stanzas.subscription("subscribed", parse(BOB)))  # marks the end
         await server.hears("presence")  # our own
         kinds = [(await server.hears("presence")).get("type")]
         if asked:
