@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+from slixmpp.exceptions import IqError
 
 from tests.testbed.client import Heard
 from tests.testbed.conference import ConferenceExchange
@@ -294,14 +298,146 @@ class TestXmppServer:
             await one.is_whole()
 
 
-async def _written(directory: Path, text: str) -> None:
+async def _written(directory: Path, text: str, file: str = "state") -> None:
     """Wait until a text is on the disk: the state is written beside, and what is killed before loses it."""
     async with asyncio.timeout(PATIENCE):
-        while not any(text.encode() in file.read_bytes() for file in directory.glob("state.sqlite*")):
+        while not any(text.encode() in path.read_bytes() for path in directory.glob(f"{file}.sqlite*")):
             await asyncio.sleep(PROBE_INTERVAL)
 
 
+def _messages(directory: Path, room: str) -> int:
+    """Return how many messages of a room are on the disk; agi-xmpp must not be running."""
+    with closing(sqlite3.connect(directory / "archive.sqlite")) as archive:
+        (count,) = archive.execute("SELECT count(*) FROM message WHERE room = ?", (room,)).fetchone()
+    return int(count)
+
+
+async def _listed(hall: Hall, number: str) -> dict[str, Any] | None:
+    """Return what agi-xmpp says of a conference's room; None if there is none."""
+    rooms = (await hall.service.status())["conference"]["rooms"]
+    return next((room for room in rooms if room["number"] == number), None)
+
+
 class TestAgiXmpp:
+    @ON_PROSODY
+    @pytest.mark.parametrize("how", ["stop", "kill", "reload"])
+    async def test_a_room_that_was_opened_for_the_occasion_is_there_again(
+        self,
+        conference_exchange: ConferenceExchange,
+        xmpp_server: XmppServer,
+        tmp_path: Path,
+        how: Literal["stop", "kill", "reload"],
+    ) -> None:
+        people = ("romeo", "juliet", "tybalt", "nurse")
+        async with open_hall(conference_exchange, xmpp_server, tmp_path, people=people) as hall:
+            juliet = await hall.enter("juliet", "6001")
+            assert 201 in juliet.codes
+            await juliet.configure(roomname="Fair Verona", passwordprotectedroom=True, roomsecret="rose")
+            await juliet.set_affiliation(hall["tybalt"].jid, "outcast")
+            (alice,) = await hall.phones("101")
+            call = await hall.dial(alice, "6001")
+            await hall.agrees("6001", [juliet], ["101"])
+            assert await call.send("remember me") == 202
+            await juliet.hears("remember me", nick="Alice A")
+            juliet.set_subject("two households")
+            await juliet.sees_subject("two households")
+            if how == "reload":
+                ami = {**hall.service.sections["ami"], "retry_max": 2.0}
+                hall.service.sections = {**hall.service.sections, "ami": ami}
+                await hall.service.reload()
+            elif how == "stop":
+                await hall.service.stop()
+            else:
+                await _written(tmp_path, "two households")
+                await _written(tmp_path, "remember me", "archive")
+                await hall.service.kill()
+            if how != "kill":
+                assert {110, 332} <= (await juliet.sees_gone("Juliet")).codes
+            if how != "reload":
+                await hall.service.start()
+            await hall.service.online()
+
+            with pytest.raises(Refused, match="auth forbidden"):
+                await hall.enter("tybalt", "6001", password="rose")
+            with pytest.raises(Refused, match="auth not-authorized"):
+                await hall.enter("nurse", "6001")
+            nurse = await hall.enter("nurse", "6001", password="rose")
+            assert 201 not in nurse.codes
+            assert nurse.members["Nurse"].affiliation == "none"
+            juliet = await hall.enter("juliet", "6001", password="rose")
+            assert 201 not in juliet.codes
+            assert juliet.members["Juliet"].affiliation == "owner"
+            assert juliet.subject == "two households"
+            assert [(heard.sender, heard.body) for heard in juliet.history] == [(juliet.of("Alice A"), "remember me")]
+            assert [heard.body for heard in await juliet.archive()] == ["remember me"]
+            assert await juliet.affiliated("outcast") == {hall["tybalt"].jid}
+            configuration = await juliet.configuration()
+            assert configuration["muc#roomconfig_roomname"] == "Fair Verona"
+            assert not configuration["muc#roomconfig_persistentroom"]
+
+            await hall.agrees("6001", [juliet, nurse], ["101"])
+            juliet.say("are you there?")
+            await alice.hears("are you there?", display="Juliet")
+            assert await call.send("as before") == 202
+            await nurse.hears("as before", nick="Alice A")
+            await juliet.leave()
+            await nurse.leave()
+            await hall.agrees("6001", [], ["101"])
+
+    @ON_PROSODY
+    @pytest.mark.parametrize("how", ["stop", "kill"])
+    async def test_a_room_that_nobody_comes_back_to_ends(
+        self,
+        conference_exchange: ConferenceExchange,
+        xmpp_server: XmppServer,
+        tmp_path: Path,
+        how: Literal["stop", "kill"],
+    ) -> None:
+        async with (
+            Proxy(conference_exchange.ami_port) as proxy,
+            open_hall(
+                conference_exchange,
+                xmpp_server,
+                tmp_path,
+                conference={"return_time": 1.0},
+                manager_port=proxy.port,
+            ) as hall,
+        ):
+            juliet = await hall.enter("juliet", "6001")
+            juliet.say("remember me")
+            await juliet.hears("remember me")
+            if how == "stop":
+                await hall.service.stop()
+            else:
+                await _written(tmp_path, "6001")
+                await _written(tmp_path, "remember me", "archive")
+                await hall.service.kill()
+            assert _messages(tmp_path, hall.room("6001")) == 1
+            await proxy.refuse()
+            await hall.service.start()
+            await hall.service.online()
+
+            # Asterisk has not said yet whether a phone is in: so long the room waits, longer than return_time.
+            enough = time.monotonic() + 2.0
+            while time.monotonic() < enough:
+                waiting = await _listed(hall, "6001")
+                assert waiting is not None
+                assert waiting["waits"]
+                await asyncio.sleep(PROBE_INTERVAL)
+            assert hall.room("6001") in await juliet.buddy.items(hall.domain)
+            assert not await juliet.is_in()
+            await proxy.accept()
+            async with asyncio.timeout(PATIENCE):
+                while await _listed(hall, "6001") is not None:
+                    await asyncio.sleep(PROBE_INTERVAL)
+            with pytest.raises(IqError, match="item-not-found"):
+                await juliet.buddy.info(hall.room("6001"))
+            await hall.service.stop()
+            assert _messages(tmp_path, hall.room("6001")) == 0
+            await hall.service.start()
+            await hall.service.online()
+            assert 201 in (await hall.enter("juliet", "6001")).codes
+
     @pytest.mark.parametrize("how", ["stop", "kill"])
     async def test_it_is_restarted(self, hall: Hall, tmp_path: Path, how: Literal["stop", "kill"]) -> None:
         one = await Gathering.of(hall)
