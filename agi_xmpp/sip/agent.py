@@ -176,7 +176,7 @@ class Leg:
             raise error
 
     async def hang_up(self) -> None:
-        """End the leg; return when Asterisk knows, or does not answer. The listener is told nothing more."""
+        """End the leg; return when Asterisk knows, or does not answer. See `agi_xmpp.sip.call.Call.hang_up`."""
         self._agent.forget(self)
         done: asyncio.Future[SipError | None] = asyncio.get_running_loop().create_future()
         self._call.hang_up(lambda: _settle(done, None))
@@ -268,6 +268,9 @@ class _Line:
 
     def _run(self) -> None:
         try:
+            # After a moment without processor, what is overdue may have come long ago.
+            if self._udp is not None:
+                self._udp.read()
             self.core.run_timers()
         finally:
             self.schedule()

@@ -30,8 +30,9 @@ EXTENSIONS: Final = frozenset({"timer"})
 #: Seconds between two refreshes of a call (RFC 4028 asks for one in 45 s at the most), by which we learn that Asterisk
 #: was restarted and knows of no call.
 REFRESH: Final = 15.0
-#: Seconds for which a text waits for one that was sent before it: three tries of that one (0.5 + 1 + 2).
-GAP_WAIT: Final = 3.6
+#: Seconds for which a text waits for one that was sent before it: the longest pause between two tries of that one, and
+#: a moment. After its first tries are lost, or we could not read for long, it takes all of it.
+GAP_WAIT: Final = T2 + 0.5
 #: Texts that wait to be sent on one leg. Asterisk takes hundreds a second; more than this means that it hangs.
 MAX_WAITING: Final = 1000
 #: 481 and 408 end the dialog (RFC 3261 section 12.2.1.2).
@@ -166,7 +167,11 @@ class Call:
             self._send_next()
 
     def hang_up(self, done: Callable[[], None]) -> None:
-        """End the call; ``done`` is called when Asterisk knows, or does not answer. The watcher is told nothing."""
+        """End the call; ``done`` is called when Asterisk knows, or does not answer.
+
+        The watcher is told the texts that wait for earlier ones, and nothing more.
+        """
+        self._give_up_gap()
         if self._state is _State.OVER:
             done()
             return
@@ -323,7 +328,6 @@ class Call:
         for display, text in self._order.take(sequence, came):
             self._tell(display, text)
         if request.method == "BYE":
-            self._give_up_gap()
             self._end("Asterisk has hung up")
         else:
             self._wait_for_gap()
@@ -458,6 +462,7 @@ class Call:
             self._end(reason)
 
     def _end(self, reason: str) -> None:
+        self._give_up_gap()
         told = self._state is _State.UP
         self._close()
         if told:

@@ -9,12 +9,10 @@ from sipmessage import URI, Address, CSeq, Parameters, Request, Response
 from agi_xmpp.sip.text import display_name
 from agi_xmpp.sip.wire import addresses, party
 
-#: Texts that wait for an earlier one. Asterisk sends them without waiting for our answers.
-MAX_HELD: Final = 256
-#: How far the numbers may jump and the ones between still be waited for.
-_MAX_GAP: Final = 256
-#: Requests before the first that came which may still come: they overtook each other on the way.
-_BEFORE_FIRST: Final = 16
+#: How far the numbers may jump and the ones between still be waited for, and so how many texts may wait at the most.
+#: Asterisk sends them without waiting for our answers: of a burst, the kernel keeps 170 to 330 for us if we cannot read
+#: at the moment (default settings of Linux 6). All others come again, seconds later.
+MAX_GAP: Final = 1024
 
 _Item = TypeVar("_Item")
 
@@ -124,11 +122,11 @@ class Order(Generic[_Item]):
         """
         if self._next is None:
             self._next = sequence
-            self._missed = set(range(max(0, sequence - _BEFORE_FIRST), sequence))
+            self._missed = set(range(max(0, sequence - MAX_GAP), sequence))  # overtaken by the first one
         due: list[_Item] = []
-        if sequence - self._next > _MAX_GAP or len(self._held) >= MAX_HELD:
+        if sequence - self._next > MAX_GAP:
             due = self.give_up()
-            self._skip_to(sequence - _MAX_GAP)
+            self._skip_to(sequence - MAX_GAP)
         if not self._is_ahead(sequence):
             self._missed.discard(sequence)
             return due if item is None else [*due, item]
@@ -152,13 +150,13 @@ class Order(Generic[_Item]):
     def _skip_to(self, number: int) -> None:
         """Go on at ``number`` if that is further on; a few before it may still come."""
         if self._next is not None and number > self._next:
-            self._remember(set(range(max(self._next, number - _MAX_GAP), number)))
+            self._remember(set(range(max(self._next, number - MAX_GAP), number)))
             self._next = number
 
     def _remember(self, missed: set[int]) -> None:
         self._missed |= missed
-        if len(self._missed) > 2 * _MAX_GAP:
-            self._missed = set(sorted(self._missed)[-_MAX_GAP:])
+        if len(self._missed) > 2 * MAX_GAP:
+            self._missed = set(sorted(self._missed)[-MAX_GAP:])
 
     def _ready(self) -> list[_Item]:
         due: list[_Item] = []

@@ -7,78 +7,88 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 from agi_xmpp.errors import SipNotReached
 from agi_xmpp.sip.wire import Place
 
 log = logging.getLogger("agi_xmpp.sip")
 
-#: Bytes that the kernel keeps for us until we read: some hundred of the longest texts.
+#: Bytes that the kernel keeps for us until we read: some hundred of the longest texts. It gives no more than its
+#: net.core.rmem_max.
 _RECEIVE_BUFFER: Final = 1 << 20
+#: Datagrams that are read at once: more than the kernel keeps by default.
+_BATCH: Final = 500
+_MAX_DATAGRAM: Final = 65_536
 
 
-class Udp(asyncio.DatagramProtocol):
+class Udp:
     """An open socket. Make it by `open_udp`.
 
     Args:
+        connection: connected, and not blocking.
         on_datagram: is called with each datagram.
         on_refused: is called when nobody listens there; never from within `send`.
     """
 
-    def __init__(self, on_datagram: Callable[[bytes], None], on_refused: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: socket.socket, on_datagram: Callable[[bytes], None], on_refused: Callable[[], None]
+    ) -> None:
+        self._socket = connection
         self._on_datagram = on_datagram
         self._on_refused = on_refused
-        self._transport: asyncio.DatagramTransport | None = None
-        self._full = False
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(connection, self.read)
 
     @property
     def places(self) -> tuple[Place, Place]:
         """Our address and the other side's."""
-        if self._transport is None:
-            raise RuntimeError("the socket is not open")
-        local, remote = (self._transport.get_extra_info(name) for name in ("sockname", "peername"))
+        local, remote = self._socket.getsockname(), self._socket.getpeername()
         return Place(local[0], local[1]), Place(remote[0], remote[1])
 
     def send(self, datagram: bytes) -> None:
-        """Send a datagram. Where too many wait for the network it is dropped; what matters is sent again."""
-        if self._transport is not None and not self._transport.is_closing() and not self._full:
-            self._transport.sendto(datagram)
+        """Send a datagram. Where the network does not take it, it is dropped; what matters is sent again."""
+        if self._is_closed:
+            return
+        try:
+            self._socket.send(datagram)
+        except OSError as error:
+            self._failed(error)
+
+    def read(self) -> None:
+        """Hand on what has come, without waiting; to be called before anything is taken for lost.
+
+        All that is there: asyncio's own transport would take one for each turn of the loop, and a burst of texts fills
+        the kernel's buffer faster.
+        """
+        for _ in range(_BATCH):
+            if self._is_closed:
+                return
+            try:
+                datagram = self._socket.recv(_MAX_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._failed(error)
+            else:
+                self._on_datagram(datagram)
 
     def close(self) -> None:
-        """Close the socket; nothing is called any more."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._on_datagram = _nothing
+        """Close the socket; nothing is called any more. Again, it does nothing."""
+        if not self._is_closed:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
         self._on_refused = _nothing
 
-    # What asyncio calls
+    @property
+    def _is_closed(self) -> bool:
+        return self._socket.fileno() == -1
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        connection = transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # the system may allow less
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-
-    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - there is one sender only
-        """Hand on a datagram."""
-        self._on_datagram(data)
-
-    def error_received(self, exc: Exception) -> None:
-        """Take an error of the network; asyncio calls this from within `send`, too."""
-        if isinstance(exc, ConnectionRefusedError):
-            asyncio.get_running_loop().call_soon(self._refused)
+    def _failed(self, error: OSError) -> None:
+        if isinstance(error, ConnectionRefusedError):
+            self._loop.call_soon(self._refused)
         else:
-            log.debug("the network did not take a datagram for Asterisk: %s", exc)
-
-    def pause_writing(self) -> None:
-        """Send nothing for now: asyncio's buffer is full."""
-        self._full = True
-
-    def resume_writing(self) -> None:
-        """Send again."""
-        self._full = False
+            log.debug("the network did not take a datagram for Asterisk: %s", error)
 
     def _refused(self) -> None:
         self._on_refused()
@@ -101,30 +111,33 @@ async def open_udp(
         try:
             # A connected UDP socket never fails, so the first address of a name is the only one that is tried: of
             # "localhost", which may begin with ::1, the one that Asterisk's transports have.
-            return await _open(host, port, bind, on_datagram, on_refused, socket.AF_INET)
+            connection = await _connect(host, port, bind, socket.AF_INET)
         except socket.gaierror:
-            return await _open(host, port, bind, on_datagram, on_refused, socket.AF_UNSPEC)
+            connection = await _connect(host, port, bind, socket.AF_UNSPEC)
     except socket.gaierror as error:
         raise SipNotReached(f"the host {host} of [conference.sip] is not known ({error.strerror})") from None
     except OSError as error:
         raise SipNotReached(f"no way to {host}:{port} (UDP): {error.strerror or error}") from None
+    return Udp(connection, on_datagram, on_refused)
 
 
-async def _open(
-    host: str,
-    port: int,
-    bind: str,
-    on_datagram: Callable[[bytes], None],
-    on_refused: Callable[[], None],
-    family: socket.AddressFamily,
-) -> Udp:
-    _transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Udp(on_datagram, on_refused),
-        local_addr=(bind.strip("[]"), 0) if bind else None,
-        remote_addr=(host.strip("[]"), port),
-        family=family,
-    )
-    return protocol
+async def _connect(host: str, port: int, bind: str, family: socket.AddressFamily) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    places = await loop.getaddrinfo(host.strip("[]"), port, family=family, type=socket.SOCK_DGRAM)
+    family, kind, protocol, _, remote = places[0]
+    local = await loop.getaddrinfo(bind.strip("[]"), 0, family=family, type=kind) if bind else []
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):  # the system may allow less
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        if local:
+            connection.bind(local[0][4])
+        connection.connect(remote)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _nothing(*_arguments: object) -> None:

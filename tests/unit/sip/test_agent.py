@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
@@ -24,6 +25,7 @@ class Far(asyncio.DatagramProtocol):
         self.answers = {"INVITE": 200, "MESSAGE": 202, "BYE": 200, "OPTIONS": 200, "UPDATE": 200}
         self.requests: list[Request] = []
         self.clients: list[tuple[str, int]] = []
+        self._sequence = 100
         self._changed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -49,13 +51,14 @@ class Far(asyncio.DatagramProtocol):
     def text(self, body: str) -> None:
         """Send a text in the dialog of the last INVITE."""
         invite = next(request for request in reversed(self.requests) if request.method == "INVITE")
+        self._sequence += 1
         lines = (
             "MESSAGE sip:gw@127.0.0.1 SIP/2.0",
-            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bK{len(self.requests)}",
+            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};rport;branch=z9hG4bK{self._sequence}",
             'From: "Alice A" <sip:6000@127.0.0.1>;tag=far',
             f"To: <sip:gw@127.0.0.1>;tag={invite.from_address.parameters['tag']}",
             f"Call-ID: {invite.call_id}",
-            f"CSeq: {len(self.requests) + 100} MESSAGE",
+            f"CSeq: {self._sequence} MESSAGE",
             "Content-Type: text/plain",
         )
         self.transport.sendto("\r\n".join([*lines, "", body]).encode(), self.clients[-1])
@@ -164,6 +167,35 @@ async def test_asterisk_goes(agent, far):
     with pytest.raises(SipNotReached, match="nobody listens"):
         await leg.send_text("x", "Romeo")
     assert "nobody listens" in (await listener.next())[0]
+
+
+@pytest.mark.parametrize("library", ["asyncio", "uvloop"])
+def test_what_came_while_we_had_no_processor_has_come_in_time(library):
+    """The loops differ in what they do first: uvloop runs what is due, and then reads."""
+    loops = pytest.importorskip(library)
+
+    async def stall() -> None:
+        transport, far = await asyncio.get_running_loop().create_datagram_endpoint(Far, ("127.0.0.1", 0))
+        settings = SipSettings(port=far.port, endpoint="gw").model_copy(update={"timeout": 0.1})
+        agent = SipAgent(settings)
+        await agent.start()
+        try:
+            leg = await agent.call("6000", listener := Listener())
+            far.answers["MESSAGE"] = 0
+            text = asyncio.create_task(leg.send_text("x", "Romeo"))
+            await far.came("MESSAGE")
+            for number in range(100):
+                far.text(str(number))
+            far.transport.sendto(respond(far.requests[-1], 202), far.clients[-1])
+            time.sleep(2 * settings.timeout)  # the stall
+            await text
+            assert [await listener.next() for _ in range(100)] == [("Alice A", str(number)) for number in range(100)]
+        finally:
+            await agent.stop()
+            transport.close()
+
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        runner.run(stall())
 
 
 async def test_no_answer_to_a_text(far):

@@ -372,6 +372,25 @@ class TestWhatComes:
         assert watch.reason == "Asterisk has hung up"
         assert world.core.calls == 0
 
+    def test_what_waits_is_told_also_when_asterisk_is_gone(self, world, said):
+        call, watch = world.up()
+        for number in (5, 7):
+            world.core.receive(world.asterisk.request("MESSAGE", number, f"z9hG4bK{number}", str(number).encode()))
+        world.unreachable = True
+        said.say(call, "anybody there?")
+        world.run()
+        assert [text for _display, text in watch.texts] == ["5", "7"]
+        assert watch.reason.startswith("nobody listens")
+
+    def test_what_waits_is_told_also_when_we_hang_up(self, world):
+        call, watch = world.up()
+        for number in (5, 7):
+            world.core.receive(world.asterisk.request("MESSAGE", number, f"z9hG4bK{number}", str(number).encode()))
+        call.hang_up(lambda: None)
+        world.run()
+        assert [text for _display, text in watch.texts] == ["5", "7"]
+        assert world.core.calls == 0
+
     def test_a_text_that_overtakes_the_answer_to_our_call_is_not_lost(self, world):
         world.asterisk.answers["INVITE"] = lambda request: (100, [], b"")
         _call, watch = world.call()

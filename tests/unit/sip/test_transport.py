@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from agi_xmpp.errors import SipNotReached
-from agi_xmpp.sip.transport import Udp, open_udp
+from agi_xmpp.sip.transport import open_udp
 from agi_xmpp.sip.wire import Place
 
 
@@ -86,25 +86,64 @@ async def test_after_the_end_nothing_is_sent_and_nothing_told():
     heard = Heard()
     with bound() as asterisk:
         udp = await open_udp("127.0.0.1", asterisk.getsockname()[1], "", heard.datagram, heard.refused)
+        asterisk.sendto(b"late", (udp.places[0].host, udp.places[0].port))
         udp.close()
         udp.close()
         udp.send(b"late")
-        udp.datagram_received(b"late", None)
+        udp.read()
         asterisk.setblocking(False)
         with pytest.raises(BlockingIOError):
             asterisk.recv(100)
     assert heard.all == []
 
 
-async def test_while_the_network_is_full_nothing_is_queued():
+async def test_what_is_refused_as_it_ends_is_not_told():
+    heard = Heard()
+    with bound() as gone:
+        port = gone.getsockname()[1]
+    udp = await open_udp("127.0.0.1", port, "", heard.datagram, heard.refused)
+    udp.send(b"hello")
+    udp.read()
+    udp.close()
+    await asyncio.sleep(0)
+    assert heard.all == []
+
+
+async def test_all_that_has_come_is_read_at_once():
+    heard = Heard()
     with bound() as asterisk:
+        udp = await open_udp("127.0.0.1", asterisk.getsockname()[1], "", heard.datagram, heard.refused)
+        texts = [f"{number}".encode() for number in range(100)]
+        for text in texts:
+            asterisk.sendto(text, (udp.places[0].host, udp.places[0].port))
+        udp.read()
+        assert heard.all == texts
+        udp.close()
+
+
+async def test_who_closes_over_a_datagram_gets_no_other():
+    heard = Heard()
+    with bound() as asterisk:
+
+        def take(data: bytes) -> None:
+            heard.datagram(data)
+            udp.close()
+
+        udp = await open_udp("127.0.0.1", asterisk.getsockname()[1], "", take, heard.refused)
+        for text in (b"last", b"late"):
+            asterisk.sendto(text, (udp.places[0].host, udp.places[0].port))
+        await heard.until(b"last")
+    assert heard.all == [b"last"]
+
+
+async def test_what_the_network_does_not_take_is_dropped(caplog):
+    with bound() as asterisk, caplog.at_level("DEBUG", "agi_xmpp.sip"):
         udp = await open_udp("127.0.0.1", asterisk.getsockname()[1], "", lambda data: None, lambda: None)
-        udp.pause_writing()
-        udp.send(b"dropped")
-        udp.resume_writing()
+        udp.send(b"x" * 70_000)
         udp.send(b"sent")
         assert asterisk.recv(100) == b"sent"
         udp.close()
+    assert "did not take a datagram" in caplog.text
 
 
 @pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
@@ -124,8 +163,3 @@ async def test_a_name_that_is_not_known():
 async def test_an_address_of_ours_that_is_not_ours():
     with pytest.raises(SipNotReached, match=r"no way to 127\.0\.0\.1:5060"):
         await open_udp("127.0.0.1", 5060, "192.0.2.1", lambda data: None, lambda: None)
-
-
-def test_without_a_socket_it_has_no_address():
-    with pytest.raises(RuntimeError):
-        _ = Udp(lambda data: None, lambda: None).places
