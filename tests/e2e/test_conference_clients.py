@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 import pytest
 import pytest_asyncio
 
-from tests.e2e.answers import INFO, MUC, PING, USER, codes, features, form, identity, problem, tree
+from tests.e2e.answers import INFO, ITEMS, MUC, PING, USER, codes, features, form, identity, listed, problem, tree
 from tests.e2e.party import Party, hall, party, texts_flow
 from tests.testbed.client import Buddy, Heard
 from tests.testbed.profanity import Profanity
@@ -98,12 +98,15 @@ async def test_gajim_enters(talk: Party) -> None:
     assert codes(tree(gone)) == {110}
 
 
-async def test_gajim_creates(party: Party) -> None:
+async def test_gajim_opens_a_room(party: Party) -> None:
     juliet, room = party.hall["juliet"].buddy, party.room
     party.expect(juliet)
-    # The error tells it that it may create the room.
-    assert problem(await juliet.ask(room, INFO)) == ("cancel", "item-not-found")
-    juliet.send_raw(f"<presence to='{room}/Juliet' id='g1'><x xmlns='{MUC}'/></presence>")
+    # It enters only what says that it is a room, though nobody is in yet.
+    about = await juliet.ask(room, INFO)
+    assert {MUC, "muc_open", "muc_temporary", "urn:xmpp:mam:2"} <= features(about)
+    assert identity(about) == ("conference", "text", party.number)
+    assert room not in listed(await juliet.ask(party.hall.domain, ITEMS)), "asking opens nothing"
+    juliet.send_raw(f"<presence to='{room}/Juliet' id='g1'><x xmlns='{MUC}'><history maxchars='0'/></x></presence>")
     own = tree(await juliet.sees(lambda seen: seen.sender == f"{room}/Juliet"))
     assert codes(own) == {110, 201}
     await subject(juliet, room)
@@ -116,9 +119,19 @@ async def test_gajim_creates(party: Party) -> None:
     submitted = f"<query xmlns='{MUC}#owner'><x xmlns='jabber:x:data' type='submit'>{fields}</x></query>"
     assert (await juliet.ask(room, submitted, "set")).get("type") == "result"
     assert {"muc_persistent", "muc_membersonly"} <= features(await juliet.ask(room, INFO))
+    assert room in listed(await juliet.ask(party.hall.domain, ITEMS))
     destroy = f"<query xmlns='{MUC}#owner'><destroy><reason>over</reason></destroy></query>"
     assert (await juliet.ask(room, destroy, "set")).get("type") == "result"
+    assert room not in listed(await juliet.ask(party.hall.domain, ITEMS))
+
+
+async def test_gajim_makes_no_room_that_cannot_be_dialled(party: Party) -> None:
+    juliet, room = party.hall["juliet"].buddy, party.hall.room("5000")
+    # It would create the room now.
     assert problem(await juliet.ask(room, INFO)) == ("cancel", "item-not-found")
+    juliet.send_raw(f"<presence to='{room}/Juliet' id='g1'><x xmlns='{MUC}'/></presence>")
+    refused = tree(await juliet.sees(lambda seen: seen.sender == f"{room}/Juliet"))
+    assert problem(refused) == ("cancel", "item-not-found")
 
 
 async def test_conversations_enters(talk: Party) -> None:
@@ -221,4 +234,4 @@ async def test_profanity_opens_a_room(party: Party) -> None:
         assert identity(about)[2] == "Fair Verona"
         client.type("/room destroy")
         await client.shows("destroyed")
-    assert problem(await party.hall["juliet"].buddy.ask(party.room, INFO)) == ("cancel", "item-not-found")
+    assert party.room not in listed(await party.hall["juliet"].buddy.ask(party.hall.domain, ITEMS))

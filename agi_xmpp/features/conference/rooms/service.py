@@ -149,6 +149,9 @@ class MucService(Rooms):
             return None  # nobody subscribes to rooms, and a probe of who is not in needs no answer
         if stanza.tag == stanzas.IQ and to.resource:
             raise Refused("You are not in this room.", "not-acceptable")  # as XEP-0410 wants it
+        if known and _asks_what_it_is(stanza):
+            self._describe(stanza, sender, number)
+            return None
         if not known or stanza.tag == stanzas.IQ:
             raise Refused("There is no such room.", "item-not-found")
         if stanza.tag == stanzas.MESSAGE or stanzas.child(stanza, stanzas.MUC, "x") is None:
@@ -156,6 +159,16 @@ class MucService(Rooms):
         if not to.resource:
             raise Refused("Say with which name you want to come in.", "jid-malformed")
         return self.open(to.bare, sender.bare)
+
+    def _describe(self, stanza: Element, sender: Jid, number: str) -> None:
+        """Say what a room will be that opens as soon as somebody enters it.
+
+        Some clients (Gajim) enter only a room that says what it is.
+        """
+        self.allowance.ask(sender.bare)
+        config = self._configured.new_room(number)
+        about = discovery.room_info(config, subject="", people=0, history=self.history, archived=self.archived)
+        self._outside.send(stanzas.result(stanza, about))
 
     def _demand_guest(self, sender: Jid, room: Jid | None = None, *, log: bool = False) -> None:
         """Refuse who may not use the service, or at least not this room."""
@@ -165,3 +178,9 @@ class MucService(Rooms):
         if log and self.allowance.take(Jid("", sender.domain), allowance.ENTRY):
             self._outside.note(f"room {room}: {sender.bare} may not come in: not in conference.allow")
         raise Refused("This service is not for users of your domain.", "forbidden")
+
+
+def _asks_what_it_is(stanza: Element) -> bool:
+    """Tell whether a stanza to a room asks for what it is, and for nothing below it (XEP-0030 section 3.1)."""
+    query = stanzas.child(stanza, stanzas.DISCO_INFO, "query")
+    return stanza.tag == stanzas.IQ and stanza.get("type") == "get" and query is not None and not query.get("node")

@@ -71,7 +71,7 @@ def test_gajim_learns_what_it_wants_before_it_joins():
     """It joins only where this succeeds, and offers to make a room where there is none."""
     house = opened()
     house.answer(NURSE, "balcony", INFO)
-    assert house.refused(NURSE, "mantua", INFO) == "item-not-found"
+    assert house.refused(NURSE, "7000", INFO) == "item-not-found"
 
 
 @pytest.mark.parametrize(("days", "offered"), [(0, False), (7, True)])

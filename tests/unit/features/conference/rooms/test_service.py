@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agi_xmpp.features.conference import stanzas
-from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, MUC, MUC_ADMIN, MUC_OWNER
+from agi_xmpp.features.conference.room import allowance
+from agi_xmpp.features.conference.stanzas import DISCO_INFO, DISCO_ITEMS, FORMS, MUC, MUC_ADMIN, MUC_OWNER
 from tests.unit.features.conference.fakes import phone, stanza
 from tests.unit.features.conference.hall import body, codes, condition, item, nick_of, to
 from tests.unit.features.conference.house import DOMAIN, JULIET, PARIS, ROMEO, House, refusal, settings
@@ -226,6 +227,47 @@ def test_the_number_of_a_room_with_a_name_is_not_a_second_room():
     assert condition(error) == ("cancel", "item-not-found")
     assert refusal(error)[1] == "This conference is the room balcony@conference.example.org."
     assert the.refused(ROMEO, "6000", INFO) == "item-not-found"
+
+
+def test_a_room_that_opens_as_soon_as_somebody_enters_says_what_it_will_be():
+    """Gajim enters only a room that does."""
+    the = house(archive_days=7)
+    answer = the.answer(ROMEO, "6001", INFO)
+    assert answer.get("from") == "6001@conference.example.org"
+    assert the.names == ["balcony"], "nobody has entered it"
+    told = list(answer.iter(f"{{{DISCO_INFO}}}identity")), list(answer.iter(f"{{{DISCO_INFO}}}feature"))
+    the.join(JULIET, "6001/Juliet")
+    opened = the.answer(ROMEO, "6001", INFO)
+    assert [[dict(one.items()) for one in kind] for kind in told] == [
+        [dict(one.items()) for one in opened.iter(f"{{{DISCO_INFO}}}{kind}")] for kind in ("identity", "feature")
+    ]
+    fields = {field.get("var"): field.findtext(f"{{{FORMS}}}value") for field in answer.iter(f"{{{FORMS}}}field")}
+    assert fields["muc#roominfo_occupants"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("get", f"<query xmlns='{DISCO_INFO}' node='x-roomuser-item'/>"),
+        ("set", INFO),
+        ("get", f"<query xmlns='{DISCO_ITEMS}'/>"),
+        ("get", "<query xmlns='http://jabber.org/protocol/muc#owner'/>"),
+        ("get", PING),
+    ],
+)
+def test_a_room_that_is_not_open_answers_nothing_else(kind, payload):
+    assert house().refused(ROMEO, "6001", payload, kind=kind) == "item-not-found"
+
+
+def test_who_may_not_enter_learns_nothing_of_rooms_that_could_be_opened():
+    assert house().refused(PARIS, "6001", INFO) == house().refused(PARIS, "7000", INFO) == "forbidden"
+
+
+def test_nobody_asks_without_end_what_rooms_could_be():
+    the, most = house(), allowance.CHARACTERS // allowance.QUESTION
+    answers = [the.iq(ROMEO, "6001", INFO)[0] for _ in range(most + 1)]
+    assert {answer.get("type") for answer in answers[:-1]} == {"result"}
+    assert condition(answers[-1]) == ("wait", "resource-constraint")
 
 
 def test_who_wants_to_come_in_says_under_which_name():
