@@ -115,14 +115,19 @@ class Inviting:
             else:
                 self._write(room, invitation, tell)
         except Refused as problem:
-            self._refuse(room, invitation, str(invitee), problem, tell)
+            self.refuse(room, invitation, str(invitee), problem, tell)
 
     def call(self, room: ConferenceRoom, invitation: Invitation, phone: Phone, tell: Tell) -> None:
         """Invite a phone that is known, whatever address the invitation has."""
         try:
             self._call(room, invitation, phone, tell)
         except Refused as problem:
-            self._refuse(room, invitation, phone.name, problem, tell)
+            self.refuse(room, invitation, phone.name, problem, tell)
+
+    def refuse(self, room: ConferenceRoom, invitation: Invitation, whom: str, problem: Refused, tell: Tell) -> None:
+        """Carry an invitation not out, and say so; ``whom`` is the invitee's name for people."""
+        self._note(room, invitation, whom, f"refused: {problem}")
+        tell(Answer.failed(whom, problem))
 
     # What comes back from chat
 
@@ -254,10 +259,6 @@ class Inviting:
         if not self._quota.allows(who, 1):
             raise Refused("Those were too many invitations: wait a minute.", "policy-violation")
         self._quota.spend(who, 1)
-
-    def _refuse(self, room: ConferenceRoom, invitation: Invitation, whom: str, problem: Refused, tell: Tell) -> None:
-        self._note(room, invitation, whom, f"refused: {problem}")
-        tell(Answer.failed(whom, problem))
 
     def _note(self, room: ConferenceRoom, invitation: Invitation, whom: str, what: str) -> None:
         who = _bare(invitation.inviter) or "the telephone system"

@@ -2,7 +2,8 @@
 
 Who is in that room is its service's to know: so the room's word counts, but only that of a room which the settings
 name, and only for phones of the user map. Numbers besides them may cost money; for these a room's word is not enough.
-Pure.
+A room that hides its people's addresses names their nick (Prosody does): then there is nobody to ask `allow` about, and
+all of them together have the limits of one person. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
-from agi_xmpp.features.conference.invitations.answers import Answer, Tell
+from agi_xmpp.features.conference.invitations.answers import Tell
 from agi_xmpp.features.conference.invitations.invitees import Invitees, Phone
 from agi_xmpp.features.conference.model import Invitation
 from agi_xmpp.xmpp.jid import parse
@@ -30,6 +31,7 @@ class MediatedInvitations:
         allows: tells whether somebody in chat may use a room.
         invitees: whose phone is meant.
         call: calls a phone into a conference.
+        refuse: tells and notes that a phone, named for people, is not called.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class MediatedInvitations:
         allows: Callable[[Jid, Jid], bool],
         invitees: Invitees,
         call: Callable[[BridgedRoom, Invitation, Phone, Tell], None],
+        refuse: Callable[[BridgedRoom, Invitation, str, Refused, Tell], None],
     ) -> None:
         self._send = send
         self._room_at = room_at
         self._allows = allows
         self._invitees = invitees
         self._call = call
+        self._refuse = refuse
 
     def stanza_came(self, stanza: Element) -> bool:
         """See `StanzaHost.stanza_came`. What is no such invitation is left to others."""
@@ -81,15 +85,22 @@ class MediatedInvitations:
         if not invitee.local:
             raise Refused("Nobody has this address.", "item-not-found")
         inviter, reason = invitation_stanzas.read_mediated(stanza)
+        invitation = Invitation(inviter, invitee, reason)
         tell = answers.by_other_room(self._send, address, inviter, invitee)
         try:
-            phone = self._invited(inviter, address, invitee)
+            phone = self._phone(invitation, address)
         except Refused as problem:
-            tell(Answer.failed(str(invitee), problem))
+            self._refuse(room, invitation, str(invitee), problem, tell)
         else:
-            self._call(room, Invitation(inviter, invitee, reason), phone, tell)
+            self._call(room, invitation, phone, tell)
 
-    def _invited(self, inviter: Jid, room: Jid, invitee: Jid) -> Phone:
-        if not self._allows(inviter, room):
+    def _phone(self, invitation: Invitation, room: Jid) -> Phone:
+        """Return the phone that is to be called.
+
+        Raises:
+            Refused: it is not to be called, or not for the inviter.
+        """
+        inviter = invitation.inviter
+        if inviter is not None and inviter.bare != room and not self._allows(inviter, room):
             raise Refused("Phones are not for users of your domain.", "forbidden")
-        return self._invitees.by_address(invitee.local)
+        return self._invitees.by_address(invitation.invitee.local)

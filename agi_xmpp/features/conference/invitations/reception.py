@@ -86,7 +86,7 @@ class Reception:
             send_from_phones, rooms.room_at, bridges.room_at, rooms.allows, self._inviting.invite
         )
         self.mediated = MediatedInvitations(
-            send_from_phones, bridges.room_at, rooms.allows, invitees, self._inviting.call
+            send_from_phones, bridges.room_at, rooms.allows, invitees, self._inviting.call, self._inviting.refuse
         )
 
     def apply(self, settings: ConferenceSettings, phone: PhoneSettings | None, people: People | None) -> None:

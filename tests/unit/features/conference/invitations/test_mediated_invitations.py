@@ -6,9 +6,10 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference.elsewhere.bridges import Bridges
 from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
-from agi_xmpp.features.conference.invitations.answers import Answer, How
+from agi_xmpp.features.conference.invitations.answers import Answer, How, Tell
 from agi_xmpp.features.conference.invitations.invitees import Invitees, Phone
 from agi_xmpp.features.conference.invitations.mediated_invitations import MediatedInvitations
 from agi_xmpp.features.conference.model import Invitation
@@ -38,6 +39,7 @@ class Stage:
             lambda who, room: who.domain == "example.org" and room == GARDEN,
             Invitees(SETTINGS, People(SETTINGS)),
             self._call,
+            self._refuse,
         )
 
     def _make(self, bridge: Bridge) -> BridgedRoom:
@@ -45,9 +47,13 @@ class Stage:
             bridge, FakeOutside(), self.sent.append, address_of, lambda: Pace(300, lambda: 0.0), lambda: 0.0
         )
 
-    def _call(self, room: BridgedRoom, invitation: Invitation, phone: Phone, tell) -> None:
+    def _call(self, room: BridgedRoom, invitation: Invitation, phone: Phone, tell: Tell) -> None:
         self.called.append((room.number, invitation, phone))
         self.tell = tell
+
+    def _refuse(self, room: BridgedRoom, _invitation: Invitation, whom: str, problem: Refused, tell: Tell) -> None:
+        assert room.number == "6100"
+        tell(Answer.failed(whom, problem))
 
     def invite(
         self,
@@ -85,6 +91,14 @@ def test_a_phone_is_called(stage, to):
     assert stage.sent == []
 
 
+def test_a_room_that_hides_who_invites_names_their_nick(stage):
+    assert stage.invite(inviter=f"{GARDEN}/Romeo")
+    [(_, invitation, phone)] = stage.called
+    assert (invitation.inviter, phone) == (jid(f"{GARDEN}/Romeo"), CAROL)
+    stage.tell(Answer(How.DECLINED, "Carol C", "User busy"))
+    assert stage.refusal()[2] == f"{GARDEN}/Romeo"
+
+
 @pytest.mark.parametrize(
     "answer", [Answer(How.DECLINED, "Carol C", "User busy"), Answer(How.FAILED, "Carol C", "User busy", "conflict")]
 )
@@ -104,8 +118,8 @@ def test_who_does_not_come_refuses_by_the_room(stage, answer):
         ("103@phone.example.org", "paris@example.net/x", "Phones are not for users of your domain."),
         # Carol may dial this, but only a room says that it is she.
         ("0800555@phone.example.org", "carol@example.org/x", "You may not call 0800555."),
-        # A room that hides who invites: nobody whom the settings allow.
-        ("103@phone.example.org", f"{GARDEN}/Romeo", "Phones are not for users of your domain."),
+        # Somebody of another room, whose word it is not.
+        ("103@phone.example.org", "team@rooms.example.org/Romeo", "Phones are not for users of your domain."),
     ],
 )
 def test_who_is_not_called(stage, to, inviter, says):
