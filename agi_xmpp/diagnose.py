@@ -93,16 +93,15 @@ async def check_asterisk(
         phone, conference: ``[phone]`` and ``[conference]``, which say what is needed.
         say: gets each line.
     """
-    classes = [name for name in privileges.WRITE if name != "agent" or (phone is not None and phone.pause_queues)]
     try:
-        missing = await privileges.check(settings, classes)
+        missing = await privileges.check(settings, privileges.needed(phone))
     except AmiError as error:
         say(f"ami: FAILED: {error}")
         return False
     for sentence in missing:
         say(f"ami: FAILED: [{settings.username}] lacks a right: {sentence}")
     if missing:
-        say('ami: when that is done: asterisk -rx "manager reload", and restart agi-xmpp if it runs')
+        say('ami: when that is done: asterisk -rx "manager reload", and systemctl reload agi-xmpp if it runs')
         return False
     say(f"ami: logged in to {settings.host}:{settings.port} as {settings.username}; it has the rights that we need")
     try:

@@ -21,12 +21,13 @@ from typing import Any
 
 from agi_xmpp import __version__
 from agi_xmpp.agi.server import AgiServer
+from agi_xmpp.ami import privileges
 from agi_xmpp.ami.client import AmiClient
 from agi_xmpp.ami.listeners import Listeners
-from agi_xmpp.ami.model import AmiInfo
+from agi_xmpp.ami.model import AmiInfo, AmiState
 from agi_xmpp.config import AccountSettings, Settings, load
 from agi_xmpp.control import ControlServer
-from agi_xmpp.errors import AgiXmppError, ConfigError
+from agi_xmpp.errors import AgiXmppError, AmiError, ConfigError
 from agi_xmpp.features import VERBS, notice
 from agi_xmpp.features.conference.gateway import Gateway
 from agi_xmpp.features.contacts.directory import Directory
@@ -262,6 +263,8 @@ class Service:
     async def _apply_asterisk(self, old: Settings, new: Settings, fresh: Mapping[str, Session]) -> None:
         """Make anew what has changed of the connection to Asterisk, and of the services that live on it."""
         another_ami = new.ami != old.ami
+        if not another_ami:
+            await self._take_up_rights()
         phones = another_ami or _phones_changed(old, new, fresh)
         conferences = another_ami or await self._conferences_changed(old, new, fresh)
         served = self._phones.session if self._phones else None
@@ -288,6 +291,19 @@ class Service:
             log.info("reload: phones: %s", "go on with the new settings" if self._phones else "none any more")
         if conferences and (self._conferences or old.conference is not None):
             log.info("reload: conferences: %s", "begin anew" if self._conferences else "none any more")
+
+    async def _take_up_rights(self) -> None:
+        """Log in to Asterisk anew if rights are missing: what manager.conf grants counts from the next login on."""
+        if self._ami is None or self._ami.info().state is not AmiState.ONLINE:
+            return
+        misses_events = self._conferences is not None and self._conferences.is_deaf
+        try:
+            missing = await privileges.missing_privileges(self._ami, privileges.needed(self.settings.phone))
+            if missing or misses_events or not self._ami.info().events:
+                await self._ami.log_in_anew()
+                log.info("reload: logged in to Asterisk anew, in case the manager user has got more rights")
+        except AmiError as error:
+            log.error("reload: what the manager user may do stays as it is: %s", error)
 
     # Phones
 

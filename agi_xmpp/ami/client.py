@@ -7,16 +7,15 @@ nothing but its login.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from agi_xmpp.ami.connection import Connection, address, connect
 from agi_xmpp.ami.model import AmiInfo, AmiListener, AmiState, Message
 from agi_xmpp.config import AmiSettings
-from agi_xmpp.errors import AmiError, AmiForbidden, AmiNotConnected, AmiRefused
+from agi_xmpp.errors import AmiError, AmiNotConnected, AmiRefused
 from agi_xmpp.pace import Pace
 
 log = logging.getLogger("agi_xmpp.ami")
@@ -40,13 +39,6 @@ class AmiClient:
         self._connection: Connection | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        #: Asterisk has refused something on this connection that its user may not do.
-        self._was_forbidden = False
-
-    @property
-    def lacks_rights(self) -> bool:
-        """True if the manager user may not do something that we have asked for. Cleared by the next login."""
-        return self._was_forbidden
 
     def info(self) -> AmiInfo:
         """Return the state for `agi-xmpp status`."""
@@ -93,15 +85,13 @@ class AmiClient:
         timeout: float | None = None,
     ) -> Message:
         """Carry out an action and return its response; see `agi_xmpp.ami.model.Ami.action`."""
-        with self._noticing():
-            return await self._online().action(name, headers, variables=variables, timeout=timeout)
+        return await self._online().action(name, headers, variables=variables, timeout=timeout)
 
     async def items(
         self, name: str, headers: Mapping[str, str] | None = None, *, timeout: float | None = None
     ) -> Sequence[Message]:
         """Carry out an action that answers with a list; see `agi_xmpp.ami.model.Ami.items`."""
-        with self._noticing():
-            return await self._online().items(name, headers, timeout=timeout)
+        return await self._online().items(name, headers, timeout=timeout)
 
     async def log_in_anew(self) -> None:
         """Log in once more, and use that connection from now on: one has the rights that its user had at the login.
@@ -122,15 +112,6 @@ class AmiClient:
             return
         self._begin(new)
         await old.finish()
-
-    @contextlib.contextmanager
-    def _noticing(self) -> Iterator[None]:
-        connection = self._connection
-        try:
-            yield
-        except AmiForbidden:
-            self._was_forbidden |= connection is self._connection
-            raise
 
     def _online(self) -> Connection:
         if self._connection is None:
@@ -206,7 +187,6 @@ class AmiClient:
         self._connection = connection
         self._pace.online()
         self._failure = None
-        self._was_forbidden = False
         self._info = replace(self._info, version=connection.version, connects=self._info.connects + 1)
         self._enter(AmiState.ONLINE)
         log.info(

@@ -72,7 +72,7 @@ def refused(action: str, message: str, user: str) -> AmiRefused:
         # Asterisk gives a connection the rights that its user had at the login, and no others later.
         return AmiForbidden(
             f"the manager user {user} may not do {action}: in [{user}] of manager.conf, {grant}; after that,"
-            ' asterisk -rx "manager reload", and restart agi-xmpp'
+            ' asterisk -rx "manager reload", and systemctl reload agi-xmpp'
         )
     if message.startswith("Invalid/unknown command"):
         module = _MODULES.get(action)

@@ -1,4 +1,4 @@
-"""Whether the manager user may do what the phone protocol needs: for `agi-xmpp check --online`.
+"""Whether the manager user may do what we need: for `agi-xmpp check --online`, and for reloads.
 
 Asterisk looks at privileges before it looks at arguments. So an action without its arguments changes nothing, and its
 error tells whether it is allowed (measured on 16.28 and 22.10).
@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from agi_xmpp.ami.connection import connect
 from agi_xmpp.ami.model import Message
-from agi_xmpp.config import AmiSettings
+from agi_xmpp.config import AmiSettings, PhoneSettings
 from agi_xmpp.errors import AmiForbidden, AmiNotConnected, AmiRefused
 
 #: Classes of the line ``write =``: an action that needs the class and does nothing without arguments, and what we need
@@ -29,6 +29,15 @@ _EVENT_TIME = 2.0
 
 #: A channel of a kind that no Asterisk has: the call fails at once, and that is an event of the class ``call``.
 _FAILING_CALL = {"Channel": "None/agi-xmpp-check", "Application": "NoOp", "Async": "true"}
+
+
+def needed(phone: PhoneSettings | None) -> list[str]:
+    """Return the classes of `WRITE` that the settings need.
+
+    Args:
+        phone: ``[phone]``; None without.
+    """
+    return [name for name in WRITE if name != "agent" or (phone is not None and phone.pause_queues)]
 
 
 class _Actions(Protocol):

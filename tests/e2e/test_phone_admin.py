@@ -85,7 +85,7 @@ class TestCheck:
         assert lines[1:3] == [
             "ami: FAILED: [xmpplesser] lacks a right: add call to the manager user's line write = in manager.conf;"
             " it is needed to see calls and conferences and to act on them, and to show who is away",
-            'ami: when that is done: asterisk -rx "manager reload", and restart agi-xmpp if it runs',
+            'ami: when that is done: asterisk -rx "manager reload", and systemctl reload agi-xmpp if it runs',
         ]
         change(office, "ami", username=office.exchange.phone_user)
         alice, bob = office["alice"].jid, office["bob"].jid

@@ -20,6 +20,7 @@ from agi_xmpp.features.contacts.directory import Directory
 from agi_xmpp.features.phone.phones import Phones
 from agi_xmpp.service import Service, notify
 from agi_xmpp.xmpp.model import Extras
+from tests.unit.ami.manager import SECRET, Events, Manager, message
 from tests.unit.features.fakes import FakeSession
 
 
@@ -443,6 +444,63 @@ async def test_conferences_go_on_where_the_user_map_changes(made, monkeypatch):
     assert log == [("conferences end",), ("conferences begin",)]
     assert service._conferences is not conferences
     await service.stop()
+
+
+RIGHTS = """
+[ami]
+username = "agi-xmpp"
+password = "{0}"
+port = {1}
+"""
+DENIED = ["Response: Error|Message: Permission denied"]
+LOGS_IN_ANEW = "reload: logged in to Asterisk anew, in case the manager user has got more rights"
+
+
+@pytest.mark.parametrize(
+    ("denied", "events", "logins"),
+    [({}, 1, 1), ({"CoreSettings": DENIED}, 1, 2), ({"QueuePause": DENIED}, 1, 1), ({}, 0, 2)],
+    ids=["all is well", "a right is missing", "one that is not needed is missing", "no event has come"],
+)
+async def test_a_reload_logs_in_to_asterisk_anew_where_rights_may_be_missing(
+    made, tmp_path, caplog, denied, events, logins
+):
+    _, log, write = made
+    caplog.set_level(logging.INFO)
+    async with Manager() as manager:
+        manager.answers = denied
+        write("[agi]\nport = 0\n" + RIGHTS.format(SECRET, manager.port))
+        path = tmp_path / "agi-xmpp.toml"
+        service = Service(load(path), path, lambda name, settings: Session(name, settings, log))
+        told = Events()
+        service._ami_listeners.add(told)
+        await service.start()
+        await told.until("connected")
+        manager.say(message("Event: Hangup|Uniqueid: 1.1") * events)
+        await told.until("connected", *["Hangup"] * events)
+        await service.reload()
+        assert manager.connections == logins
+        assert (LOGS_IN_ANEW in caplog.text) is (logins == 2)
+        assert told.told == ["connected", *["Hangup"] * events, *["connected"] * (logins - 1)]
+        await service.stop()
+
+
+async def test_a_reload_goes_on_where_asterisk_lets_nobody_in_anew(made, tmp_path, caplog):
+    _, log, write = made
+    caplog.set_level(logging.INFO)
+    async with Manager() as manager:
+        write("[agi]\nport = 0\n" + RIGHTS.format(SECRET, manager.port))
+        path = tmp_path / "agi-xmpp.toml"
+        service = Service(load(path), path, lambda name, settings: Session(name, settings, log))
+        told = Events()
+        service._ami_listeners.add(told)
+        await service.start()
+        await told.until("connected")
+        manager.secret = "another"
+        await service.reload()
+        assert "reload: done" in caplog.text
+        assert "reload: what the manager user may do stays as it is: Asterisk at" in caplog.text
+        assert told.told == ["connected"]
+        await service.stop()
 
 
 async def test_while_new_contacts_are_read_the_old_ones_count(made, tmp_path, monkeypatch):

@@ -249,6 +249,11 @@ class Gateway:
         """Return settings as they have effect: without a directory nothing is kept."""
         return settings if self._directory else settings.model_copy(update={"archive_days": 0})
 
+    @property
+    def is_deaf(self) -> bool:
+        """True if Asterisk tells of nobody who comes, as far as that was noticed."""
+        return self._roster.is_deaf
+
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
         status = [*self.rooms.status(), *(room.status() for room in self._bridges.rooms)]

@@ -14,7 +14,7 @@ from agi_xmpp.ami import failures
 from agi_xmpp.ami.client import AmiClient
 from agi_xmpp.ami.model import AmiState, Message
 from agi_xmpp.config import AmiSettings
-from agi_xmpp.errors import AmiForbidden, AmiNotConnected, AmiRefused, AmiUnknown
+from agi_xmpp.errors import AmiNotConnected, AmiRefused, AmiUnknown
 from tests.unit.ami.manager import Events, Manager, message
 
 
@@ -193,24 +193,6 @@ async def test_a_silent_asterisk_is_left(manager: Manager, events: Events, monke
         await events.until("connected", "disconnected")
         manager.answers.clear()
         await events.until("connected", "disconnected", "connected")
-
-
-@pytest.mark.parametrize("is_list", [False, True])
-async def test_rights_that_are_missing_are_known_until_the_next_login(
-    manager: Manager, events: Events, is_list: bool
-) -> None:
-    manager.answers["QueuePause"] = ["Response: Error|Message: No such queue"]
-    manager.answers["ConfbridgeListRooms"] = ["Response: Error|Message: Permission denied"]
-    async with online(manager, events) as client:
-        ask = client.items if is_list else client.action
-        with pytest.raises(AmiRefused):
-            await ask("QueuePause")
-        known = [client.lacks_rights]
-        with pytest.raises(AmiForbidden):
-            await ask("ConfbridgeListRooms")
-        known.append(client.lacks_rights)
-        await client.log_in_anew()
-        assert [*known, client.lacks_rights] == [False, True, False]
 
 
 async def test_another_login_takes_the_place_of_the_first_one_without_a_gap(manager: Manager, events: Events) -> None:

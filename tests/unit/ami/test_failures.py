@@ -86,7 +86,7 @@ def test_a_missing_privilege_is_named(action: str, grant: str) -> None:
     assert isinstance(found, AmiForbidden)
     what, _, advice = str(found).partition("; ")
     assert what == f"the manager user phone may not do {action}: in [phone] of manager.conf, {grant}"
-    assert advice == 'after that, asterisk -rx "manager reload", and restart agi-xmpp'
+    assert advice == 'after that, asterisk -rx "manager reload", and systemctl reload agi-xmpp'
 
 
 @pytest.mark.parametrize(

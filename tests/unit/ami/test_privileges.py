@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from agi_xmpp.ami import privileges
-from agi_xmpp.ami.privileges import WRITE, check
+from agi_xmpp.ami.privileges import WRITE, check, needed
+from agi_xmpp.config import PhoneSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused
 from tests.unit.ami.manager import Manager
 
@@ -28,6 +30,13 @@ async def manager() -> AsyncIterator[Manager]:
             "CoreSettings": ["Response: Success|AMIversion: 11.0.0"],
         }
         yield listening
+
+
+def test_what_is_needed() -> None:
+    keys: dict[str, Any] = {"account": "pbx", "context": "internal"}
+    assert "agent" in needed(PhoneSettings(**keys, pause_queues=True))
+    for phone in (None, PhoneSettings(**keys, pause_queues=False)):
+        assert needed(phone) == [name for name in WRITE if name != "agent"]
 
 
 async def test_all_is_well(manager: Manager) -> None:

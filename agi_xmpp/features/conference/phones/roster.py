@@ -27,7 +27,7 @@ LOST_AFTER = 20.0
 #: Asterisk answers, but its events do not come.
 DEAF = (
     "Asterisk does not tell who comes into its conferences, and phones are seen late: add call to the manager user's"
-    ' line read = in manager.conf; after that, asterisk -rx "manager reload", and restart agi-xmpp'
+    ' line read = in manager.conf; after that, asterisk -rx "manager reload", and systemctl reload agi-xmpp'
 )
 
 
@@ -76,6 +76,11 @@ class Roster:
         self._first: frozenset[str] | None = None  # Uniqueids that the first lists of this connection had
         self._hears = False  # an event has told of somebody who came
         self.problem = ""
+
+    @property
+    def is_deaf(self) -> bool:
+        """True if Asterisk does not tell who comes, as far as that was noticed."""
+        return self.problem == DEAF
 
     async def stop(self) -> None:
         """End what goes on beside."""

@@ -195,6 +195,7 @@ async def test_a_manager_user_that_gets_no_events_is_complained_of_once(
     await office.tells("joined Alice")
     await office.until(lambda: office.compared == 3)
     assert roster.problem == ""  # who was in when we came is no reason
+    noticed = [roster.is_deaf]
     office.members = [item("101"), item("102", "Bob")]
     await office.tells("joined Bob")
     await office.until(lambda: roster.problem)
@@ -203,8 +204,10 @@ async def test_a_manager_user_that_gets_no_events_is_complained_of_once(
     await office.until(lambda: office.compared == seen + 3)
     assert "add call to the manager user's line read =" in roster.problem
     assert caplog.text.count("line read =") == 1
+    noticed.append(roster.is_deaf)
     roster.ami_event(item("103", "Carol"))
     await office.until(lambda: not roster.problem)
+    assert [*noticed, roster.is_deaf] == [False, True, False]
     await roster.stop()
 
 
