@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -160,12 +161,21 @@ class TestReload:
         result = await scene.result(await scene.run("AGI({agi}/jabber_send,second,{bob},hi)"))
         assert "no account 'second' (known: pbx)" in result["JABBER_ERROR"]
 
-    async def test_a_changed_account_logs_in_anew(self, scene: Scene) -> None:
+    @pytest.mark.parametrize(
+        ("changed", "line"),
+        [
+            ({"resume_timeout": 77}, "reload: account pbx logs in anew"),
+            ({"status": "new words"}, "reload: account pbx goes on with other settings"),
+        ],
+    )
+    async def test_a_changed_account(self, scene: Scene, changed: dict[str, Any], line: str) -> None:
         account = scene.service.accounts["pbx"]
-        scene.service.accounts["pbx"] = Account(
-            account.server, account.jid, account.password, settings={"status": "new words"}
-        )
+        scene.service.accounts["pbx"] = Account(account.server, account.jid, account.password, settings=changed)
+        before = (await scene.service.account("pbx", lambda _: True))["since"]
         await scene.service.reload()
+        assert line in scene.service.log
+        after = await scene.service.account("pbx", lambda account: account["state"] == "online")
+        assert (after["since"] == before) == ("status" in changed)
         result = await scene.result(await scene.run("AGI({agi}/jabber_send,pbx,{bob},hi)"))
         assert result["JABBER_SEND_STATUS"] == "SENT"
 
