@@ -32,6 +32,7 @@ from agi_xmpp.features.conference.invitations.convener import Convener
 from agi_xmpp.features.conference.invitations.reception import Reception
 from agi_xmpp.features.conference.model import Archived, ConferenceRoom, Invitation, Utterance
 from agi_xmpp.features.conference.phones.legs import Legs
+from agi_xmpp.features.conference.phones.outside_calls import OutsideCalls, name_of
 from agi_xmpp.features.conference.phones.roster import Roster
 from agi_xmpp.features.conference.phones.whispers import Whispers
 from agi_xmpp.features.conference.phones_host import PhonesHost
@@ -57,7 +58,7 @@ ENTRY_RETRY_MAX, LOOK = 300.0, 2.0
 #: Keys of ``[conference]`` that can change while people are in. ``archive_days`` cannot from or to 0.
 IN_PLACE = {
     *("room", "rooms", "allow", "owners", "max_rooms", "max_occupants"),
-    *("history", "archive_days", "invite_time", "invite_context", "return_time", "sip"),
+    *("history", "archive_days", "invite_time", "invite_context", "return_time", "texts_outside_calls", "sip"),
 }
 
 
@@ -100,7 +101,10 @@ class Gateway:
         self._archive = Archive(directory, settings.archive_days)
         self._people = People(phone) if phone is not None else None
         self._conferences = Conferences()
-        self._legs = Legs(settings.sip, ami, self._conferences, self._room, self._heard, make_agent)
+        self._outside_calls = OutsideCalls(settings, ami, self._conferences, self._written)
+        self._legs = Legs(
+            settings.sip, ami, self._conferences, self._room, self._heard, self._outside_calls, make_agent
+        )
         self._whispers = Whispers(ami)
         #: Channels of banned phones that are being thrown out.
         self._expelled: set[str] = set()
@@ -191,6 +195,7 @@ class Gateway:
         await self._roster.stop()
         await self._background.stop()
         await self._whispers.stop()
+        await self._outside_calls.stop()
         await self._legs.stop()
         await self._archive.close()
 
@@ -223,6 +228,9 @@ class Gateway:
         for number in self._conferences.numbers():
             self._tell_of_phones(number)
         await self._legs.apply(settings.sip)
+        self._outside_calls.apply(settings)
+        for number in self._conferences.numbers():
+            self._legs.occupancy_changed(number)
         return True
 
     def _can_change_to(self, settings: ConferenceSettings) -> bool:
@@ -264,7 +272,9 @@ class Gateway:
             "in_sight": not self._roster.problem,
             "rooms": rooms,
             "senders": self._legs.senders_status(),
-            "problems": [*filter(None, [self._roster.problem, self._legs.problem, *bridges])],
+            "problems": [
+                *filter(None, [self._roster.problem, self._legs.problem, self._outside_calls.problem, *bridges])
+            ],
         }
 
     def phone_jid(self, participant: Participant) -> Jid | None:
@@ -319,6 +329,7 @@ class Gateway:
     def ami_event(self, event: Message) -> None:
         """Take an event."""
         self._legs.ami_event(event)
+        self._outside_calls.ami_event(event)
         self._reception.ami_event(event)
         self._roster.ami_event(event)
 
@@ -352,6 +363,7 @@ class Gateway:
                     room.phone_changed(participant)
             case PhoneLeft(number, channel):
                 self._legs.phone_left(number, channel)
+                self._outside_calls.phone_left(channel)
                 self._expelled.discard(channel)
                 room = self._room(number)
                 if room is not None:
@@ -396,7 +408,9 @@ class Gateway:
 
     def whisper(self, number: str, channel: str, utterance: Utterance) -> None:
         """See `Outside.whisper`."""
-        self._whispers.send(channel, utterance.speaker, utterance.text, partial(self._whispered, number, utterance))
+        speaker, text, done = utterance.speaker, utterance.text, partial(self._whispered, number, utterance)
+        if not self._outside_calls.whisper(number, channel, speaker, text, done):
+            self._whispers.send(channel, speaker, text, done)
 
     def _whispered(self, number: str, utterance: Utterance, reason: str) -> None:
         room = self._room(number)
@@ -461,8 +475,17 @@ class Gateway:
         known = nicks.speaker(self._conferences.of(number), display)
         if known is None and self._conferences.has_unknown(number):
             display = ""  # it may be theirs, and they may withhold it
-        if (room := self._room(number)) is not None:
-            self._reception.heard(room, display, text, sender)
+        room = self._room(number)
+        if room is not None and self._reception.heard(room, display, text, sender):
+            self._outside_calls.overheard(number, room.title, display, text, sender)
+
+    def _written(self, number: str, writer: Participant, text: str) -> None:
+        """Take what a phone has written outside of its call: the others on phones have not got it yet."""
+        room = self._room(number)
+        if room is None or writer.channel not in room.phones:  # it is banned, for example
+            return
+        if self._reception.heard(room, "", text, writer.channel):
+            self._legs.say(number, Utterance(name_of(writer), text, device=writer.device))
 
     def is_locked(self, number: str) -> bool:
         """See `Outside.is_locked`."""

@@ -110,6 +110,7 @@ class Utterance:
             waits for that.
         sender: full JID of who sent it; None for the room itself.
         nick: whose it is in the room, should the sender be gone when it is reflected.
+        device: of the phone that wrote it outside of calls: it is not told. "" if somebody else did.
     """
 
     speaker: str
@@ -117,6 +118,7 @@ class Utterance:
     stanza: Element | None = None
     sender: Jid | None = None
     nick: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Our calls into conferences, which carry the texts: when there is one, and what is left over of others."""
+"""Our calls into conferences, which carry the texts: when there is one, and what is left over of others.
+
+There is one while a phone is in that reads within its call, and somebody who does not: in chat, or on a phone that
+writes and reads outside of calls.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from agi_xmpp.ami import confbridge
@@ -16,6 +21,7 @@ from agi_xmpp.background import Background
 from agi_xmpp.config import SipSettings
 from agi_xmpp.errors import AmiError, AmiRefused
 from agi_xmpp.features.conference.model import ConferenceRoom, Utterance
+from agi_xmpp.features.conference.phones.outside_calls import OutsideCalls
 from agi_xmpp.features.conference.phones.texts import PhoneTexts
 from agi_xmpp.features.conference.phones.true_senders import TrueSenders
 from agi_xmpp.pace import Pace
@@ -46,6 +52,7 @@ class Legs:
         conferences: who is in which; it hides our legs.
         room_of: finds the room of a conference's number; None where there is none.
         heard: gets each text of a phone: the conference's number, and the arguments of `ConferenceRoom.phone_said`.
+        outside_calls: tells the phones that read outside of calls.
         make_agent: makes what calls conferences.
     """
 
@@ -56,6 +63,7 @@ class Legs:
         conferences: Conferences,
         room_of: Callable[[str], ConferenceRoom | None],
         heard: Callable[[str, str, str, str | None], None],
+        outside_calls: OutsideCalls,
         make_agent: Callable[[SipSettings], SipAgent] = SipAgent,
     ) -> None:
         self._settings = settings
@@ -64,6 +72,7 @@ class Legs:
         conferences.hide(own_device(settings))
         self._room_of = room_of
         self._tell = heard
+        self._outside_calls = outside_calls
         self._agent = make_agent(settings)
         self._senders = TrueSenders(settings, ami, heard)
         self._texts: dict[str, PhoneTexts] = {}
@@ -86,7 +95,7 @@ class Legs:
         await self._senders.stop()
 
     async def apply(self, settings: SipSettings) -> None:
-        """Use other settings from now on. Legs by the old ones end and come anew; texts that wait go by the new ones."""
+        """Use other settings from now on. Legs by the old ones end and come anew; texts that wait go by these."""
         old, self._settings = self._settings, settings
         if settings == old:
             self._senders.retry()
@@ -183,7 +192,11 @@ class Legs:
         if (texts := self._texts.get(number)) is not None:
             texts.say(utterance)
         elif (room := self._room_of(number)) is not None:
-            room.spoken(utterance)
+            self._spoken(room, utterance)
+
+    def _spoken(self, room: ConferenceRoom, utterance: Utterance) -> None:
+        room.spoken(utterance)
+        self._outside_calls.tell(room.number, utterance.speaker or room.title, utterance.text, but=utterance.device)
 
     def occupancy_changed(self, number: str) -> None:
         """Come into a conference, stay or go: somebody in its room, or on its phones, has come or gone."""
@@ -195,7 +208,7 @@ class Legs:
         if room is None:
             return
         has_phones = bool(self._conferences.of(number))
-        wanted = room.has_listeners and has_phones
+        wanted = self._is_wanted(room)
         if wanted and texts is None:
             texts = self._texts[number] = self._make_texts(number, room)
         if texts is not None and texts.wanted and has_phones and not wanted:
@@ -203,11 +216,16 @@ class Legs:
         elif texts is not None:
             texts.want(wanted)
 
+    def _is_wanted(self, room: ConferenceRoom) -> bool:
+        reads = [self._outside_calls.reads(one) for one in self._conferences.of(room.number)]
+        return not all(reads) and (room.has_listeners or any(reads))
+
     def _make_texts(self, number: str, room: ConferenceRoom) -> PhoneTexts:
         def heard(display: str, text: str) -> None:
             self._senders.heard(number, display, text)
 
-        return PhoneTexts(room, self._agent, Pace(CALL_RETRY_MAX, time.monotonic), heard)
+        spoken = partial(self._spoken, room)
+        return PhoneTexts(room, self._agent, Pace(CALL_RETRY_MAX, time.monotonic), heard, spoken)
 
     def _forget(self, number: str, texts: PhoneTexts) -> None:
         del self._texts[number]
@@ -227,5 +245,5 @@ class Legs:
         await asyncio.sleep(max(0.0, self._return_until - time.monotonic()))
         self._parting.discard(number)
         room, texts = self._room_of(number), self._texts.get(number)
-        if texts is not None and texts.room is room and not texts.room.has_listeners:
+        if texts is not None and texts.room is room and not self._is_wanted(texts.room):
             texts.want(False)

@@ -53,13 +53,22 @@ class PhoneTexts:
         agent: makes the leg.
         pace: when to call again after a failure.
         heard: gets what a phone has written: the name that it gives itself, and the text.
+        spoken: gets each text that the phones have, or that does not wait for them; the room's own by default.
     """
 
-    def __init__(self, room: ConferenceRoom, agent: Agent, pace: Pace, heard: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        room: ConferenceRoom,
+        agent: Agent,
+        pace: Pace,
+        heard: Callable[[str, str], None],
+        spoken: Callable[[Utterance], None] | None = None,
+    ) -> None:
         self.room = room
         self._agent = agent
         self._pace = pace
         self._heard = heard
+        self._spoken = spoken or room.spoken
         self._wanted = False
         self._leg: Leg | None = None
         self._over = True
@@ -109,7 +118,7 @@ class PhoneTexts:
     def say(self, utterance: Utterance) -> None:
         """Tell the phones; see `Outside.say`."""
         if not self._wanted or (self.problem and self._leg is None):
-            self.room.spoken(utterance)  # the room goes on without them, and has been told why
+            self._spoken(utterance)  # the room goes on without them, and has been told why
         elif len(self._waiting) >= WAITING_LIMIT:
             self.room.not_spoken(utterance, "too many texts are waiting for the phones of this conference")
         else:
@@ -219,7 +228,7 @@ class PhoneTexts:
                 log.warning("conference %s: Asterisk did not take a text: %s", self.room.number, error)
             else:
                 if self._take(utterance):
-                    self.room.spoken(utterance)
+                    self._spoken(utterance)
 
     def _come_back(self, utterance: Utterance, error: SipError) -> None:
         """Tell the sender of the first text that the phones have not got it."""
@@ -246,7 +255,7 @@ class PhoneTexts:
         """Let the room have what was to wait for the phones."""
         waiting, self._waiting = self._waiting, deque()
         for utterance in waiting:
-            self.room.spoken(utterance)
+            self._spoken(utterance)
 
     async def _until_wanted(self) -> None:
         while not self._wanted:

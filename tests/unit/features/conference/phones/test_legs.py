@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agi_xmpp.ami.conferences import Conferences
+from agi_xmpp.ami.conferences import Conferences, Participant
 from agi_xmpp.config import SipSettings
 from agi_xmpp.errors import AmiNotConnected
 from agi_xmpp.features.conference.model import Utterance
@@ -70,6 +70,19 @@ class Agent:
         return leg
 
 
+class OutsideCalls:
+    """Takes down what is told to phones that read outside of calls: the phone 103."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str, str]] = []
+
+    def reads(self, participant: Participant) -> bool:
+        return participant.device == "PJSIP/103"
+
+    def tell(self, number: str, name: str, text: str, *, but: str = "") -> None:
+        self.told.append((number, name, text, but))
+
+
 class House:
     """A conference 6000 with a room; phones come and go."""
 
@@ -79,12 +92,14 @@ class House:
         self.rooms = {"6000": Room()}
         self.texts: list[tuple[str, str, str, str | None]] = []
         self.agents: list[Agent] = []
+        self.outside_calls = OutsideCalls()
         self.legs = Legs(
             SipSettings.model_validate(settings),
             self.ami,
             self.conferences,
             self.rooms.get,  # type: ignore[arg-type]
             lambda *text: self.texts.append(text),
+            self.outside_calls,  # type: ignore[arg-type]
             self._make_agent,  # type: ignore[arg-type]
         )
         (self.agent,) = self.agents
@@ -143,6 +158,47 @@ async def test_no_leg_without_phones_or_without_anybody_in_chat(house):
     house.legs.say("6000", utterance("alone"))
     house.legs.say("7000", utterance("nowhere"))
     assert house.room.spoken_texts == ["alone"]
+
+
+async def test_a_leg_between_phones_that_read_within_calls_and_outside_of_them(house, monkeypatch):
+    monkeypatch.setattr(module, "GRACE", 0.0)
+    house.legs.stream_began()
+    house.room.has_listeners = False
+    house.join("103")
+    await house.settle()
+    assert house.agent.called.empty()
+    house.join("101")
+    leg = await house.call()
+    house.join("agi-xmpp")
+    event = {"Event": "ConfbridgeLeave", "Conference": "6000", "Channel": "PJSIP/103-00000001", "Uniqueid": "17.103"}
+    house.conferences.event(event)
+    house.legs.occupancy_changed("6000")
+    async with asyncio.timeout(5):
+        await leg.hung_up.wait()
+
+
+async def test_chat_needs_no_leg_to_phones_that_read_outside_of_calls(house):
+    house.join("103")
+    await house.settle()
+    assert house.agent.called.empty()
+    house.legs.say("6000", utterance("one"))
+    house.legs.say("6000", Utterance("", "two"))
+    assert house.room.spoken_texts == ["one", "two"]
+    assert house.outside_calls.told == [("6000", "Romeo", "one", ""), ("6000", "6000", "two", "")]
+
+
+async def test_phones_outside_of_calls_are_told_what_the_others_have(house):
+    house.join("101")
+    await house.call()
+    house.join("103")
+    house.legs.say("6000", Utterance("Carol C", "one", device="PJSIP/104"))
+    assert house.outside_calls.told == []
+    house.join("agi-xmpp")
+    async with asyncio.timeout(5):
+        await house.agent.said.get()
+    await house.settle()
+    assert house.outside_calls.told == [("6000", "Carol C", "one", "PJSIP/104")]
+    assert house.room.spoken_texts == ["one"]
 
 
 async def test_who_comes_back_while_we_part_finds_the_leg(house, monkeypatch):

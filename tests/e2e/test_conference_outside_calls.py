@@ -1,0 +1,246 @@
+"""Phones that write and read outside of calls, on a real Asterisk: nobody misses a text, and nobody sees one twice."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.testbed.conference import OWN_LEG, ConferenceExchange, device
+from tests.testbed.hall import Hall, open_hall
+from tests.testbed.muc import Attendee
+from tests.testbed.rootfs import Rootfs
+from tests.testbed.softphone import Softphone, Text
+from tests.testbed.xmpp import XmppServer
+
+#: How many texts each way.
+BURST = 100
+#: Whose phones read outside of calls: Bob's, and Carol's, which has a password. Alice's and Dave's read within.
+OUTSIDE = ("102", "103")
+
+pytestmark = pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
+
+
+@pytest.fixture
+async def hall(rootfs: Rootfs, xmpp_server: XmppServer, tmp_path: Path) -> AsyncIterator[Hall]:
+    """A hall where two phones read outside of calls, and two within."""
+    async with ConferenceExchange(rootfs, outside_calls=OUTSIDE) as exchange:
+        keys = {"texts_outside_calls": list(OUTSIDE)}
+        async with open_hall(exchange, xmpp_server, tmp_path, conference=keys, phone=PHONE) as hall:
+            yield hall
+
+
+PHONE: dict[str, Any] = {
+    "context": "internal",
+    "user": {"dave@example.org": {"devices": ["PJSIP/104"], "extension": "104", "name": "Dave D"}},
+}
+
+
+def some_number() -> str:
+    """Return a conference's number; nothing of an earlier test is in it."""
+    return f"6{secrets.randbelow(800) + 100}"
+
+
+async def write(phone: Softphone, number: str, text: str, sender: str = "") -> int:
+    """Let a phone write outside of any call, as another one if there is a ``sender``, and return Asterisk's answer."""
+    headers = {"Content-Type": "text/plain;charset=UTF-8"}
+    if sender:
+        headers["From"] = f"<{phone.uri(sender)}>;tag={secrets.token_hex(8)}"
+    return (await phone.request("MESSAGE", number, headers=headers, body=text)).status_code
+
+
+def is_outside(text: Text) -> bool:
+    """Tell whether a text came outside of a call: there is no tag of ours in To (RFC 3261 section 12)."""
+    to = text.request.to_addr
+    return to is not None and not to.tag
+
+
+async def texts_flow(attendee: Attendee, *phones: Softphone) -> None:
+    """Wait until texts of chat are told to phones."""
+    attendee.say("mark")
+    await attendee.hears("mark")
+    for phone in phones:
+        await phone.hears("mark")
+
+
+async def test_all_directions(hall: Hall) -> None:
+    number = some_number()
+    alice, bob, carol = await hall.phones("101", "102", "103")
+    call = await hall.dial(alice, number)
+    for phone in (bob, carol):
+        await hall.dial(phone, number)
+    romeo = await hall.enter("romeo", number)
+    for name in ("Alice A", "Bob B", "Carol C"):
+        await romeo.sees(name)
+    await texts_flow(romeo, alice, bob, carol)
+    # From chat: the writer's name, and an address to which an answer goes.
+    romeo.say("good evening")
+    assert not is_outside(await alice.hears("good evening", display="Romeo"))
+    for phone in (bob, carol):
+        heard = await phone.hears("good evening", display="Romeo")
+        assert is_outside(heard)
+        assert heard.sender.startswith(f"sip:{number}@127.0.0.1")
+    await romeo.hears("good evening")
+    # From a phone outside of calls: to chat, to the phone within its call, and to the other one outside.
+    assert await write(carol, number, "hello from carol") == 202
+    await romeo.hears("hello from carol", nick="Carol C")
+    assert not is_outside(await alice.hears("hello from carol", display="Carol C"))
+    assert is_outside(await bob.hears("hello from carol", display="Carol C"))
+    # From the phone within its call.
+    await call.send("hello from alice")
+    await romeo.hears("hello from alice", nick="Alice A")
+    for phone in (bob, carol):
+        assert is_outside(await phone.hears("hello from alice", display="Alice A"))
+    # And nothing comes twice, nor back to who wrote it.
+    romeo.say("end")
+    await romeo.hears_nothing_until("end")
+    for phone in (alice, bob, carol):
+        await phone.hears_nothing_until("end")
+
+
+async def test_phones_alone_read_each_other(hall: Hall) -> None:
+    number = some_number()
+    alice, bob = await hall.phones("101", "102")
+    ami = await hall.exchange.ami()
+    joins = ami.subscribe(lambda event: event.get("Event") == "ConfbridgeJoin")
+    call = await hall.dial(alice, number)
+    await hall.dial(bob, number)
+    await joins.get(lambda event: device(event["Channel"]) == OWN_LEG, timeout=10)
+    joins.close()
+    assert await write(bob, number, "nobody is in chat") == 202
+    await alice.hears("nobody is in chat", display="Bob B")
+    await call.send("so it is")
+    await bob.hears("so it is", display="Alice A")
+    await call.hang_up()
+
+
+async def test_whatever_is_written_arrives_as_it_is(hall: Hall) -> None:
+    number = some_number()
+    (carol,) = await hall.phones("103")
+    await hall.dial(carol, number)
+    romeo = await hall.enter("romeo", number)
+    await romeo.sees("Carol C")
+    await texts_flow(romeo, carol)
+    for text in (
+        "great :) note: bring it",
+        "x):0:3",
+        "${EXTEN} $[1+1] %41 \\n",
+        'a "quoted" text, with; signs | (and',
+        "two\nlines\nNumber: 6000",
+        "😀 ü €",
+        ":" * 1023,
+        "%" * 1023,
+        "é" * 511,
+    ):
+        assert await write(carol, number, text) == 202
+        await romeo.hears(text, nick="Carol C")
+        romeo.say(text)
+        await romeo.hears(text)
+        if len(text.encode()) <= 756:
+            await carol.hears(text, display="Romeo")
+        else:
+            parts = [(await carol.hears(lambda heard: heard.body.startswith("("))).body for _ in range(2)]
+            assert [part[:6] for part in parts] == ["(1/2) ", "(2/2) "]
+            assert "".join(part[6:] for part in parts) == text
+
+
+async def test_a_text_that_is_too_long_comes_back_to_its_writer(hall: Hall) -> None:
+    number = some_number()
+    (carol,) = await hall.phones("103")
+    await hall.dial(carol, number)
+    romeo = await hall.enter("romeo", number)
+    await romeo.sees("Carol C")
+    assert await write(carol, number, "x" * 1023) == 202
+    await romeo.hears("x" * 1023, nick="Carol C")
+    assert await write(carol, number, "x" * 1024) == 202
+    assert "too long" in (await carol.hears()).body
+    assert await write(carol, number, "shorter") == 202
+    assert (await romeo.hears()).body == "shorter"
+
+
+async def test_who_is_not_in_writes_to_nobody(hall: Hall) -> None:
+    number, other = "6040", "6050"
+    alice, bob, carol = await hall.phones("101", "102", "103")
+    await hall.dial(bob, number)
+    await hall.dial(carol, other)
+    romeo = await hall.enter("romeo", number)
+    await romeo.sees("Bob B")
+    await texts_flow(romeo, bob)
+    assert await write(carol, number, "from another conference") == 202
+    assert await write(alice, number, "from outside") == 202
+    assert await write(alice, number, "as carol", sender="103") == 401  # she has a password
+    assert await write(alice, number, "as nobody", sender="999") == 401
+    assert await write(alice, "700", "to no conference") == 404
+    # Without a password anybody is believed who says that they are Bob: the documents say so.
+    assert await write(alice, number, "as bob", sender="102") == 202
+    await romeo.hears("as bob", nick="Bob B")
+    romeo.say("end")
+    await romeo.hears_nothing_until("end")
+    await bob.hears_nothing_until("end")
+
+
+async def test_private_texts_and_words(hall: Hall) -> None:
+    number = some_number()
+    bob, carol, dave = await hall.phones("102", "103", "104")
+    await hall.dial(carol, number)
+    await hall.dial(bob, number)
+    romeo = await hall.enter("romeo", number)
+    for name in ("Bob B", "Carol C"):
+        await romeo.sees(name)
+    await texts_flow(romeo, bob, carol)
+    romeo.whisper("Carol C", "only\nyou")
+    heard = await carol.hears("[private] <Romeo> only\nyou")
+    assert is_outside(heard)
+    assert await write(carol, number, "/who") == 202
+    assert "in chat Romeo; on the phone Bob B, Carol C" in (await carol.hears()).body
+    assert await write(carol, number, "/invite 104") == 202
+    ringing = await dave.rings()
+    await ringing.answer()
+    await romeo.sees("Dave D")
+    assert "Dave" in (await carol.hears()).body
+    romeo.say("end")
+    # Words are for us: nobody else has read them.
+    await romeo.hears_nothing_until("end")
+    await bob.hears_nothing_until("end")
+
+
+async def test_bursts_are_whole_and_in_order(hall: Hall) -> None:
+    number = some_number()
+    alice, bob, carol = await hall.phones("101", "102", "103")
+    call = await hall.dial(alice, number)
+    for phone in (bob, carol):
+        await hall.dial(phone, number)
+    romeo = await hall.enter("romeo", number)
+    for name in ("Alice A", "Bob B", "Carol C"):
+        await romeo.sees(name)
+    await texts_flow(romeo, alice, bob, carol)
+
+    async def carol_writes() -> None:
+        for count in range(BURST):  # one after the other, as a phone does: else the network may change their order
+            assert await write(carol, number, f"carol {count}") == 202
+
+    async def alice_writes() -> None:
+        for count in range(BURST):
+            assert await call.send(f"alice {count}") == 202
+
+    for count in range(BURST):
+        romeo.say(f"romeo {count}")
+    await asyncio.gather(carol_writes(), alice_writes())
+    said = {name: [f"{name} {count}" for count in range(BURST)] for name in ("alice", "carol", "romeo")}
+    bodies = [(await bob.hears(timeout=60)).body for _ in range(3 * BURST)]
+    assert _by_name(bodies) == said
+    assert _by_name([(await carol.hears(timeout=60)).body for _ in range(2 * BURST)]) == said | {"carol": []}
+    assert _by_name([(await alice.hears(timeout=60)).body for _ in range(2 * BURST)]) == said | {"alice": []}
+    assert _by_name([(await romeo.hears(timeout=60)).body for _ in range(3 * BURST)]) == said
+    romeo.say("end")
+    await romeo.hears_nothing_until("end")
+    for phone in (alice, bob, carol):
+        await phone.hears_nothing_until("end")
+
+
+def _by_name(bodies: list[str]) -> dict[str, list[str]]:
+    return {name: [body for body in bodies if body.startswith(name)] for name in ("alice", "carol", "romeo")}
