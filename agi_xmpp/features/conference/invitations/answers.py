@@ -93,8 +93,28 @@ def by_other_room(send: Callable[[Element], None], room: Jid, inviter: Jid, invi
     return tell
 
 
+def by_refusal(send: Callable[[Element], None], room: Jid, inviter: Jid, invitee: Jid, stanza: Element) -> Tell:
+    """Return what tells somebody in a room of ours who has invited directly (XEP-0249): by its refusals only.
+
+    Gajim invites in this way, says that somebody was invited, and shows no errors, but refusals.
+
+    Args:
+        send: sends a stanza from a room.
+        room: its bare JID.
+        inviter: full JID.
+        invitee: bare JID.
+        stanza: the invitation.
+    """
+
+    def tell(answer: Answer) -> None:
+        if answer.how in (How.DECLINED, How.FAILED):
+            send(invitation_stanzas.declined(room, inviter, invitee, answer.reason, stanza.get("id")))
+
+    return tell
+
+
 def by_error(send: Callable[[Element], None], stanza: Element) -> Tell:
-    """Return what tells somebody who has invited directly (XEP-0249): there are errors only.
+    """Return what tells somebody who has invited directly where no room of ours can refuse (XEP-0249): by errors.
 
     Args:
         send: sends a stanza.

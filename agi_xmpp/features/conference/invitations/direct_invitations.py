@@ -12,7 +12,7 @@ from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
-from agi_xmpp.features.conference.invitations.answers import Tell
+from agi_xmpp.features.conference.invitations.answers import Answer, Tell
 from agi_xmpp.features.conference.model import Invitation
 from agi_xmpp.features.conference.room.room import Room
 from agi_xmpp.xmpp.jid import parse
@@ -24,6 +24,7 @@ class DirectInvitations:
 
     Args:
         send: sends a stanza from a phone's address.
+        send_from_room: sends a stanza from a room of ours.
         room_at: returns the room at an address, None if there is none of ours.
         bridge_at: returns the room of another service at an address, None if it is no conference's.
         allows: tells whether somebody in chat may use a room.
@@ -33,12 +34,14 @@ class DirectInvitations:
     def __init__(
         self,
         send: Callable[[Element], None],
+        send_from_room: Callable[[Element], None],
         room_at: Callable[[Jid], Room | None],
         bridge_at: Callable[[Jid], BridgedRoom | None],
         allows: Callable[[Jid, Jid], bool],
         invite: Callable[[Room | BridgedRoom, Invitation, Tell], None],
     ) -> None:
         self._send = send
+        self._send_from_room = send_from_room
         self._room_at = room_at
         self._bridge_at = bridge_at
         self._allows = allows
@@ -71,20 +74,25 @@ class DirectInvitations:
 
         Raises:
             BadJid: an address of the stanza is none.
-            Refused: its sender may not invite.
+            Refused: its sender is not in the room.
         """
         sender, invitee = parse(stanza.get("from", "")), parse(stanza.get("to", "")).bare
         if not invitee.local:
             raise Refused("Nobody has this address.", "item-not-found")
-        tell = answers.by_error(self._send, stanza)
         if (bridge := self._bridge_at(address)) is not None and self._may_invite(sender, bridge):
-            self._invite(bridge, Invitation(sender, invitee, reason), tell)
+            self._invite(bridge, Invitation(sender, invitee, reason), answers.by_error(self._send, stanza))
             return
         room = self._room_at(address)
         if room is None or room.occupant_of(sender) is None:
             # The same in all cases: nobody finds out by asking which rooms there are.
             raise Refused(f"As far as can be seen here, you are not in {address}.", "not-acceptable")
-        self._invite(room, room.invitation(sender, invitee, reason), tell)
+        tell = answers.by_refusal(self._send_from_room, address, sender, invitee, stanza)
+        try:
+            invitation = room.invitation(sender, invitee, reason)
+        except Refused as problem:
+            tell(Answer.failed(str(invitee), problem))
+        else:
+            self._invite(room, invitation, tell)
 
     def _may_invite(self, sender: Jid, bridge: BridgedRoom) -> bool:
         """Tell whether somebody is in a room of another service: it must show their address, and a phone must be in."""

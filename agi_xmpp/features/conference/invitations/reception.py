@@ -83,7 +83,7 @@ class Reception:
             rooms, bridges, conferences, self._inviting, invitees, domain=domain, phones_domain=phones_domain
         )
         self.direct = DirectInvitations(
-            send_from_phones, rooms.room_at, bridges.room_at, rooms.allows, self._inviting.invite
+            send_from_phones, outside.send, rooms.room_at, bridges.room_at, rooms.allows, self._inviting.invite
         )
         self.mediated = MediatedInvitations(
             send_from_phones, bridges.room_at, rooms.allows, invitees, self._inviting.call, self._inviting.refuse

@@ -36,7 +36,20 @@ def test_by_the_room_refusals_and_errors_are_told_and_nothing_else():
     assert condition(failed) == ("auth", "forbidden")
 
 
-def test_who_invites_directly_gets_errors():
+def test_who_invites_directly_from_a_room_of_ours_gets_its_refusals():
+    """Gajim shows them, and no errors."""
+    sent: list[Element] = []
+    tell = answers.by_refusal(sent.append, ADDRESS, ROMEO, CAROL, asked(str(CAROL)))
+    tell(SENT)
+    tell(JOINED)
+    assert sent == []
+    tell(DECLINED)
+    tell(FAILED)
+    assert {(one.get("from"), one.get("to"), one.get("id")) for one in sent} == {(str(ADDRESS), str(ROMEO), "m1")}
+    assert [invitation_stanzas.read_decline(one) for one in sent] == ["User busy (SIP 486)", "You may not call 0190."]
+
+
+def test_who_invites_directly_elsewhere_gets_errors():
     sent: list[Element] = []
     tell = answers.by_error(sent.append, asked(str(CAROL)))
     tell(SENT)

@@ -6,6 +6,7 @@ import pytest
 
 from agi_xmpp.features.conference.invitations.answers import Answer, How
 from agi_xmpp.features.conference.invitations.direct_invitations import DirectInvitations
+from agi_xmpp.features.conference.invitations.invitation_stanzas import read_mediated_decline
 from agi_xmpp.features.conference.model import Affiliation, Invitation
 from tests.unit.features.conference.fakes import stanza
 from tests.unit.features.conference.garden import GARDEN, Scene
@@ -25,8 +26,10 @@ class Stage(Hall):
         self.garden = Scene()
         self.garden.began()
         self.garden.muc.shows_addresses = True
+        self.by_room: list = []
         self.direct = DirectInvitations(
             self.sent.append,
+            self.by_room.append,
             lambda address: self.room if address == ADDRESS else None,
             lambda address: self.garden.room if address == GARDEN else None,
             lambda who, room: who.domain == "example.org" and room == GARDEN,
@@ -54,8 +57,10 @@ def test_somebody_in_the_room_invites_a_phone(stage, kind):
     assert room is stage.room
     assert invitation == Invitation(jid(ROMEO), jid("102@phone.example.org"), "come over", "Romeo")
     tell(Answer(How.DECLINED, "Bob B", "User busy (SIP 486)"))
-    assert [condition(one) for one in stage.sent] == [("wait", "recipient-unavailable")]
-    assert stage.sent[0].get("from") == "102@phone.example.org"
+    [refusal] = stage.by_room
+    assert (refusal.get("from"), refusal.get("to"), refusal.get("id")) == (str(ADDRESS), ROMEO, "m1")
+    assert read_mediated_decline(refusal) == (jid("102@phone.example.org"), "User busy (SIP 486)")
+    assert stage.sent == []
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,6 @@ def test_somebody_in_the_room_invites_a_phone(stage, kind):
         ({"sender": "romeo@example.org/other"}, ("cancel", "not-acceptable")),
         ({"room": "garden@conference.example.org"}, ("cancel", "not-acceptable")),
         ({"room": "team@rooms.example.net"}, ("cancel", "not-acceptable")),
-        ({"to": CAROL}, ("auth", "forbidden")),
         ({"to": "phone.example.org"}, ("cancel", "item-not-found")),
         ({"room": ""}, ("modify", "jid-malformed")),
         ({"room": "conference.example.org"}, ("modify", "jid-malformed")),
@@ -75,7 +79,13 @@ def test_somebody_in_the_room_invites_a_phone(stage, kind):
 def test_who_is_not_invited(stage, given, answer):
     assert stage.write(**given)
     assert [condition(one) for one in stage.sent] == [answer]
-    assert stage.invited == []
+    assert (stage.invited, stage.by_room) == ([], [])
+
+
+def test_who_is_banned_is_not_invited(stage):
+    assert stage.write(to=CAROL)
+    assert [read_mediated_decline(one) for one in stage.by_room] == [(jid(CAROL), f"{CAROL} is banned from this room.")]
+    assert (stage.sent, stage.invited) == ([], [])
 
 
 def test_into_a_room_of_another_service_somebody_invites_who_is_seen_there(stage):
@@ -107,6 +117,7 @@ def test_into_a_room_for_members_only_moderators_invite():
     assert stage.write()
     assert stage.write(OWNER)
     assert [condition(one) for one in stage.sent] == [("cancel", "not-acceptable")]
+    assert stage.by_room == []
     assert [invitation.inviter for _, invitation, _ in stage.invited] == [jid(OWNER)]
 
 
