@@ -9,9 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
-from pydantic import SecretStr
 
-from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import Bounced, NotConnected, Refused
 from agi_xmpp.xmpp import commands
 from agi_xmpp.xmpp.model import (
@@ -28,7 +26,8 @@ from agi_xmpp.xmpp.model import (
     Show,
 )
 from agi_xmpp.xmpp.session import ClientSession
-from tests.unit.xmpp.fake import CLIENT, PASSWORD, FakeServer
+from tests.unit.xmpp.fake import CLIENT, FakeServer
+from tests.unit.xmpp.login import logged_in
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -149,22 +148,8 @@ class Wire:
 
 @pytest.fixture
 async def wire(server: FakeServer) -> AsyncIterator[Wire]:
-    settings = AccountSettings(
-        jid="agi@fake.test/pbx",
-        password=SecretStr(PASSWORD),
-        server="127.0.0.1",
-        port=server.port,
-        tls="none",
-        subscribe=False,
-        buddies=["bob@fake.test"],
-    )
-    session = ClientSession("main", settings)
-    await session.start()
-    try:
-        await session.ready(10)
+    async with logged_in(server, buddies=["bob@fake.test"]) as session:
         yield Wire(server, session, session.guest(FakeGuest))
-    finally:
-        await session.stop(0.4)
 
 
 def submit(**values: str) -> str:

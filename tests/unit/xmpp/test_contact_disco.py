@@ -20,6 +20,7 @@ from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
 from agi_xmpp.xmpp.session import BaseSession
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, Conversation, FakeServer
+from tests.unit.xmpp.login import logged_in
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -128,23 +129,8 @@ class Wire:
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
-    async with FakeServer() as server:
-        settings = AccountSettings(
-            jid="agi@fake.test/pbx",
-            password=SecretStr(PASSWORD),
-            server="127.0.0.1",
-            port=server.port,
-            tls="none",
-            subscribe=False,
-        )
-        session = make_session("main", settings)
-        assert isinstance(session, BaseSession)
-        await session.start()
-        try:
-            await session.ready(10)
-            yield Wire(server, session, "agi@fake.test/pbx")
-        finally:
-            await session.stop(0.4)
+    async with FakeServer() as server, logged_in(server) as session:
+        yield Wire(server, session, "agi@fake.test/pbx")
 
 
 def contact(number: str, *uris: str) -> str:

@@ -22,6 +22,7 @@ from agi_xmpp.xmpp.session import ClientSession
 from agi_xmpp.xmpp.xso.phone import NAMESPACE
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, Conversation, FakeServer
 from tests.unit.xmpp.house import lines
+from tests.unit.xmpp.login import logged_in
 from tests.unit.xmpp.phone_house import FakeHost
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -65,22 +66,8 @@ class Wire:
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
-    async with FakeServer() as server:
-        settings = AccountSettings(
-            jid="agi@fake.test/pbx",
-            password=SecretStr(PASSWORD),
-            server="127.0.0.1",
-            port=server.port,
-            tls="none",
-            subscribe=False,
-        )
-        session = ClientSession("main", settings)
-        await session.start()
-        try:
-            await session.ready(10)
-            yield Wire(server, session)
-        finally:
-            await session.stop(0.4)
+    async with FakeServer() as server, logged_in(server) as session:
+        yield Wire(server, session)
 
 
 def condition(reply: ET.Element) -> tuple[str, str]:
