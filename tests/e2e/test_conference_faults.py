@@ -187,6 +187,12 @@ def stanza_id(message: Heard) -> str:
     return found.get("id", "")
 
 
+async def _listed(hall: Hall, number: str) -> dict[str, Any] | None:
+    """Return what agi-xmpp says of a conference's room; None if there is none."""
+    rooms = (await hall.service.status())["conference"]["rooms"]
+    return next((room for room in rooms if room["number"] == number), None)
+
+
 class TestXmppServer:
     @SERVERS
     @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -218,6 +224,26 @@ class TestXmppServer:
                     if not each.delayed:
                         await attendee.hears("nobody there?")
             await one.hear_each_other(perhaps_again=True)
+
+    @SERVERS
+    async def test_a_room_that_was_opened_for_the_occasion_outlives_its_kill(
+        self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path, make: type[XmppServer]
+    ) -> None:
+        async with make(rootfs) as server, open_hall(conference_exchange, server, tmp_path, rooms=ROOMS) as hall:
+            juliet = await hall.enter("juliet", "6001")
+            juliet.say("remember me")
+            await juliet.hears("remember me")
+            await server.kill()
+            await server.start()
+            for name in ("romeo", "juliet"):
+                await hall.comes_back(name)
+            await hall.service.online()
+            room = await _listed(hall, "6001")
+            assert room is not None
+            juliet = await hall.enter("juliet", "6001")
+            assert 201 not in juliet.codes
+            assert juliet.members["Juliet"].affiliation == "owner"
+            assert [heard.body for heard in juliet.history] == ["remember me"]
 
     async def test_a_client_that_people_use_comes_back_by_itself(
         self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path
@@ -310,12 +336,6 @@ def _messages(directory: Path, room: str) -> int:
     with closing(sqlite3.connect(directory / "archive.sqlite")) as archive:
         (count,) = archive.execute("SELECT count(*) FROM message WHERE room = ?", (room,)).fetchone()
     return int(count)
-
-
-async def _listed(hall: Hall, number: str) -> dict[str, Any] | None:
-    """Return what agi-xmpp says of a conference's room; None if there is none."""
-    rooms = (await hall.service.status())["conference"]["rooms"]
-    return next((room for room in rooms if room["number"] == number), None)
 
 
 class TestAgiXmpp:
@@ -503,6 +523,27 @@ class TestAsterisk:
                 for attendee in one.attendees:
                     await attendee.hears(REACHED, nick="")
             await one.hear_each_other()
+
+    async def test_a_room_that_was_opened_for_the_occasion_outlives_its_kill(
+        self, rootfs: Rootfs, prosody: Prosody, tmp_path: Path
+    ) -> None:
+        async with ConferenceExchange(rootfs) as exchange, open_hall(exchange, prosody, tmp_path) as hall:
+            juliet = await hall.enter("juliet", "6001")
+            (alice,) = await hall.phones("101")
+            await hall.dial(alice, "6001")
+            await juliet.sees("Alice A")
+            await juliet.leave()
+            await (await exchange.ami()).close()
+            await exchange.kill()
+            await exchange.start()
+            async with asyncio.timeout(PATIENCE):
+                while (room := await _listed(hall, "6001")) is not None and not room["waits"]:
+                    await asyncio.sleep(PROBE_INTERVAL)
+            assert room is not None
+            assert room["phones"] == 0
+            juliet = await hall.enter("juliet", "6001")
+            assert 201 not in juliet.codes
+            assert juliet.members["Juliet"].affiliation == "owner"
 
     @ON_PROSODY
     async def test_only_the_manager_connection_is_cut(

@@ -967,6 +967,15 @@ class TestRoomsForTheOccasion:
         await after.settle()
         assert self.names(after) == []
 
+    async def test_nothing_ends_behind_our_own_end(self, after):
+        after.gateway._returning.seconds = 3600.0
+        after.session.begin()
+        after.gateway.ami_connected()
+        await after.settle()
+        assert after.gateway._returning._end is not None
+        await after.gateway.stop()
+        assert after.gateway._returning._end is None
+
     async def test_the_time_to_come_back_changes_in_place(self, after):
         after.session.begin()
         assert await after.apply(return_time=3600.0)

@@ -108,6 +108,17 @@ def test_what_is_said_again_changes_nothing(loop, house, returning):
     assert house.names == []
 
 
+def test_what_is_said_again_does_not_count_beside(loop, house, returning):
+    """Asterisk is asked for its lists each minute."""
+    found(returning)
+    loop.passes(60.0)
+    returning.found(Side.PHONES)
+    returning.lost(Side.CHAT)
+    returning.found(Side.CHAT)
+    loop.passes(899.0)
+    assert house.names == ["verona"]
+
+
 @pytest.mark.parametrize("side", Side)
 def test_a_room_outlives_a_break_that_takes_all_its_people(loop, house, returning, side):
     found(returning)

@@ -366,6 +366,13 @@ def test_only_rooms_that_were_there_wait():
     assert again.names == [], "a new one of the same name does not"
 
 
+def test_a_room_that_was_opened_meanwhile_for_a_phone_that_still_rings_is_not_ended():
+    again = opened().restarted(rooms=OPEN)
+    again.service.room_for_number("6001")
+    again.service.end_waiting()
+    assert again.names == ["6001"]
+
+
 def test_rooms_wait_also_for_people_whom_others_have_lost():
     house = opened()
     house.service.await_return()
