@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
@@ -18,10 +17,10 @@ from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
+from tests.e2e.garden import Garden, open_garden, texts_flow
 from tests.e2e.sessions import component, online, settings
 from tests.testbed.client import Buddy
 from tests.testbed.conference import ConferenceExchange
-from tests.testbed.hall import Hall, open_hall
 from tests.testbed.muc import Attendee
 from tests.testbed.rootfs import Rootfs
 from tests.testbed.softphone import SoftCall, Softphone
@@ -33,57 +32,13 @@ from tests.unit.features.conference.fakes import phone as caller
 BURST = 100
 
 
-class Garden:
-    """A hall, and a conference that is a room of the server's.
-
-    Attributes:
-        hall: with Romeo, who owns the room, and Juliet.
-        number: of the conference.
-        room: bare JID.
-    """
-
-    def __init__(self, hall: Hall, number: str, room: str) -> None:
-        self.hall = hall
-        self.number = number
-        self.room = room
-
-    async def enter(self, name: str, **options: Any) -> Attendee:
-        """Let somebody enter the room by chat."""
-        return await Attendee.enter(self.hall[name].buddy, self.room, name.title(), **options)
-
-    async def opened(self, **settings: Any) -> Attendee:
-        """Let Romeo open the room: it stays."""
-        romeo = await self.enter("romeo")
-        await romeo.configure(persistentroom=True, **settings)
-        return romeo
-
-    async def dial(self, number: str) -> tuple[Softphone, SoftCall]:
-        """Let a phone dial the conference."""
-        (phone,) = await self.hall.phones(number)
-        return phone, await self.hall.dial(phone, self.number)
-
-
-def garden_of(server: XmppServer) -> tuple[str, str, dict[str, dict[str, str]]]:
-    """Return a conference's number, its room, and the section that says so; nothing of an earlier test is there."""
-    number, room = f"6{secrets.randbelow(100) + 900}", f"garden{secrets.token_hex(4)}@{server.muc_domain}"
-    return number, room, {"garden": {"number": number, "muc": room, "title": "Garden"}}
-
-
 @pytest.fixture
 async def garden(
     conference_exchange: ConferenceExchange, xmpp_server: XmppServer, tmp_path: Path
 ) -> AsyncIterator[Garden]:
     """The garden, on each server in turn."""
-    number, room, rooms = garden_of(xmpp_server)
-    async with open_hall(conference_exchange, xmpp_server, tmp_path, rooms=rooms) as hall:
-        yield Garden(hall, number, room)
-
-
-async def texts_flow(attendee: Attendee, phone: str) -> None:
-    """Wait until a phone is in, and what is said in chat is told to it."""
-    await attendee.sees(phone)
-    attendee.say("mark")
-    await attendee.hears("mark")
+    async with open_garden(conference_exchange, xmpp_server, tmp_path) as garden:
+        yield garden
 
 
 class TestPhonesAreOccupants:
@@ -95,9 +50,7 @@ class TestPhonesAreOccupants:
         bob, _ = await garden.dial("102")
         juliet = await garden.enter("juliet")
         assert set(juliet.members) == {"Alice A", "Bob B", "Juliet", "Romeo"}
-        await texts_flow(juliet, "Bob B")
-        await alice.hears("mark")
-        await bob.hears("mark")
+        await texts_flow(juliet, alice, bob)
         juliet.say("hello from the garden")
         for phone in (alice, bob):
             assert (await phone.hears("hello from the garden")).display == "Juliet"
@@ -121,8 +74,7 @@ class TestPhonesAreOccupants:
         alice, call = await garden.dial("101")
         bob, _ = await garden.dial("102")
         await romeo.sees("Alice A")
-        await texts_flow(romeo, "Bob B")
-        await bob.hears("mark")
+        await texts_flow(romeo, bob)
         romeo.whisper("Alice A", "only you")
         assert (await alice.hears(lambda text: "only you" in text.body)).body == "[private] <Romeo> only you"
         romeo.say("end")
@@ -146,8 +98,7 @@ class TestPhonesAreOccupants:
         _, call = await garden.dial("101")
         bob, _ = await garden.dial("102")
         await romeo.sees("Alice A")
-        await texts_flow(romeo, "Bob B")
-        await bob.hears("mark")
+        await texts_flow(romeo, bob)
         said = [f"text {count}" for count in range(BURST)]
         for count, text in enumerate(said):
             romeo.say(text)
@@ -163,9 +114,7 @@ class TestPhonesAreOccupants:
         alice, call = await garden.dial("101")
         bob, _ = await garden.dial("102")
         await romeo.sees("Bob B")
-        await texts_flow(romeo, "Alice A")
-        await alice.hears("mark")
-        await bob.hears("mark")
+        await texts_flow(romeo, alice, bob)
         down = [f"to phones {count}" for count in range(BURST)]
         for text in down:
             romeo.say(text)
@@ -193,8 +142,7 @@ class TestTheRoomRules:
         _, call = await garden.dial("102")
         alice, _ = await garden.dial("101")
         await garden.hall.service.log_says("Bob B is not in: we are banned from it", since=since)
-        await texts_flow(romeo, "Alice A")
-        await alice.hears("mark")
+        await texts_flow(romeo, alice)
         assert "Bob B" not in romeo.members
         await call.send("let me in")
         await alice.hears("let me in")
@@ -266,59 +214,47 @@ class TestBreaks:
     async def test_the_server_is_killed_and_comes_back(
         self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path, kind: type[XmppServer]
     ) -> None:
-        async with kind(rootfs) as server:
-            number, room, rooms = garden_of(server)
-            async with open_hall(conference_exchange, server, tmp_path, rooms=rooms) as hall:
-                garden = Garden(hall, number, room)
-                romeo = await garden.opened()
-                alice, call = await garden.dial("101")
-                await texts_flow(romeo, "Alice A")
-                await alice.hears("mark")
-                await server.kill()
-                await call.send("while it was away")
-                await server.start()
-                await hall.comes_back("romeo")
-                romeo = await garden.enter("romeo")
-                await romeo.sees("Alice A", timeout=60)
-                if "while it was away" not in [heard.body for heard in romeo.history]:
-                    await romeo.hears("while it was away", nick="Alice A")
-                await texts_flow(romeo, "Alice A")
-                await alice.hears("mark")
-                await call.send("after it")
-                await romeo.hears("after it", nick="Alice A")
+        async with kind(rootfs) as server, open_garden(conference_exchange, server, tmp_path) as garden:
+            romeo = await garden.opened()
+            alice, call = await garden.talks("101", romeo)
+            await server.kill()
+            await call.send("while it was away")
+            await server.start()
+            await garden.hall.comes_back("romeo")
+            romeo = await garden.enter("romeo")
+            await romeo.sees("Alice A", timeout=60)
+            if "while it was away" not in [heard.body for heard in romeo.history]:
+                await romeo.hears("while it was away", nick="Alice A")
+            await self.goes_on(romeo, alice, call)
 
     async def test_the_room_service_alone_is_restarted(
         self, conference_exchange: ConferenceExchange, rootfs: Rootfs, tmp_path: Path
     ) -> None:
-        async with Ejabberd(rootfs) as server:
-            number, room, rooms = garden_of(server)
-            async with open_hall(conference_exchange, server, tmp_path, rooms=rooms) as hall:
-                garden = Garden(hall, number, room)
-                romeo = await garden.opened()
-                alice, call = await garden.dial("101")
-                await texts_flow(romeo, "Alice A")
-                await alice.hears("mark")
-                await server.restart_rooms()
-                assert 332 in (await romeo.sees_gone("Romeo")).codes
-                romeo = await garden.enter("romeo")
-                await romeo.sees("Alice A", timeout=30)
-                await texts_flow(romeo, "Alice A")
-                await alice.hears("mark")
-                await call.send("after it")
-                await romeo.hears("after it", nick="Alice A")
+        async with Ejabberd(rootfs) as server, open_garden(conference_exchange, server, tmp_path) as garden:
+            romeo = await garden.opened()
+            alice, call = await garden.talks("101", romeo)
+            await server.restart_rooms()
+            assert 332 in (await romeo.sees_gone("Romeo")).codes
+            romeo = await garden.enter("romeo")
+            await self.goes_on(romeo, alice, call)
+
+    async def goes_on(self, romeo: Attendee, alice: Softphone, call: SoftCall) -> None:
+        """Wait until texts go both ways again."""
+        await texts_flow(romeo, alice, timeout=30)
+        await call.send("after it")
+        await romeo.hears("after it", nick="Alice A")
 
     async def test_we_are_killed_and_a_call_ends_meanwhile(self, garden: Garden) -> None:
         romeo = await garden.opened()
         alice, _ = await garden.dial("101")
         _, call = await garden.dial("102")
         await romeo.sees("Bob B")
-        await texts_flow(romeo, "Alice A")
-        await alice.hears("mark")
+        await texts_flow(romeo, alice)
         await garden.hall.service.kill()
         await call.hang_up()
         await garden.hall.service.start()
         await garden.hall.service.online()
-        await texts_flow(romeo, "Alice A")
+        await texts_flow(romeo, alice)
         await romeo.sees_gone("Bob B")
         romeo.say("end")
         await alice.hears("end")
@@ -327,11 +263,8 @@ class TestBreaks:
 
     async def test_we_stop_and_start(self, garden: Garden) -> None:
         romeo = await garden.opened()
-        alice, _ = await garden.dial("101")
-        await texts_flow(romeo, "Alice A")
+        alice, _ = await garden.talks("101", romeo)
         await garden.hall.service.stop()
         await romeo.sees_gone("Alice A")
         await garden.hall.service.start()
-        await romeo.sees("Alice A")
-        await texts_flow(romeo, "Alice A")
-        await alice.hears("mark")
+        await texts_flow(romeo, alice)

@@ -6,20 +6,28 @@ import asyncio
 import base64
 import secrets
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.testbed.client import Buddy, Heard
+from tests.e2e.answers import USER
+from tests.e2e.invitations import (
+    DIRECT,
+    decline,
+    declined,
+    invite_directly,
+    inviter_of,
+    is_invitation,
+    reason_of,
+    told_alone,
+)
+from tests.testbed.client import Buddy
 from tests.testbed.conference import NAMES, PHONE_CONTEXT, ConferenceExchange
 from tests.testbed.hall import ACCOUNT, PHONES_ACCOUNT, Hall, open_hall
 from tests.testbed.muc import Attendee
-from tests.testbed.softphone import Softphone, Text
+from tests.testbed.softphone import Softphone
 from tests.testbed.xmpp import XmppServer
-
-_USER = "{http://jabber.org/protocol/muc#user}"
-_DIRECT = "{jabber:x:conference}x"
 
 ROOMS = {"tomb": {"number": "6900", "title": "Tomb", "password": "poison"}}
 
@@ -47,39 +55,6 @@ async def hall(conference_exchange: ConferenceExchange, xmpp_server: XmppServer,
 def some_number() -> str:
     """Return a conference's number; nothing of an earlier test is in it."""
     return f"6{secrets.randbelow(800) + 100}"
-
-
-def declined(by: str):
-    """Return what recognises a room's message that somebody does not come."""
-
-    def wanted(heard: Heard) -> bool:
-        found = ET.fromstring(heard.xml).find(f"{_USER}x/{_USER}decline")
-        return found is not None and found.get("from") == by
-
-    return wanted
-
-
-def told_alone(words: str) -> Callable[[Text], bool]:
-    """Return what recognises a text to one phone alone that says so."""
-    return lambda text: text.body.startswith("[private]") and words in text.body
-
-
-def reason_of(heard: Heard) -> str:
-    return ET.fromstring(heard.xml).findtext(f"{_USER}x/{_USER}decline/{_USER}reason", "")
-
-
-def is_invitation(heard: Heard) -> bool:
-    return ET.fromstring(heard.xml).find(f"{_USER}x/{_USER}invite") is not None
-
-
-def invite_directly(attendee: Attendee, to: str, reason: str = "") -> str:
-    """Invite as Gajim does (XEP-0249); return the message's id."""
-    id_ = secrets.token_hex(4)
-    attendee.buddy.send_raw(
-        f"<message xmlns='jabber:client' to='{to}' id='{id_}'>"
-        f"<x xmlns='jabber:x:conference' jid='{attendee.room}' reason='{reason}'/></message>"
-    )
-    return id_
 
 
 async def texts_flow(attendee: Attendee, phone: Softphone) -> None:
@@ -116,26 +91,28 @@ class TestFromChatToPhones:
         await (await carol.rings()).refuse(486)
         heard = await romeo.buddy.hears(declined(f"carol@{hall.phones_domain}"))
         assert (heard.sender, reason_of(heard)) == (romeo.room, "User busy (SIP 486)")
-        message = invite_directly(romeo, f"carol@{hall.phones_domain}")
+        invite_directly(romeo, f"carol@{hall.phones_domain}")
         await (await carol.rings()).refuse(603)
-        bounced = await romeo.bounced(message)
-        assert (bounced.sender, bounced.error) == (f"carol@{hall.phones_domain}", "recipient-unavailable")
-        assert "(SIP 603)" in bounced.xml
+        heard = await romeo.buddy.hears(declined(f"carol@{hall.phones_domain}"))
+        assert heard.sender == romeo.room
+        assert "(SIP 603)" in reason_of(heard)
 
     async def test_a_phone_that_is_not_there_and_one_that_nobody_has(self, hall: Hall) -> None:
         romeo = await hall.enter("romeo", some_number())
         romeo.invite(f"102@{hall.phones_domain}")
         heard = await romeo.buddy.hears(declined(f"102@{hall.phones_domain}"))
         assert reason_of(heard) == "Cannot be reached: not registered, or unknown"
-        message = invite_directly(romeo, f"zoe@{hall.phones_domain}")
-        assert (await romeo.bounced(message)).error == "item-not-found"
+        invite_directly(romeo, f"zoe@{hall.phones_domain}")
+        heard = await romeo.buddy.hears(declined(f"zoe@{hall.phones_domain}"))
+        assert reason_of(heard) == "Nobody with a phone is called “zoe”."
 
     async def test_a_number_is_called_for_who_may_dial_it(self, hall: Hall) -> None:
         number = some_number()
         (dave,) = await hall.phones("104")
         romeo, juliet = await hall.enter("romeo", number), await hall.enter("juliet", number)
-        message = invite_directly(juliet, f"104@{hall.phones_domain}")
-        assert (await juliet.bounced(message)).error == "forbidden"
+        invite_directly(juliet, f"104@{hall.phones_domain}")
+        heard = await juliet.buddy.hears(declined(f"104@{hall.phones_domain}"))
+        assert reason_of(heard) == "You may not call 104."
         romeo.invite(f"104@{hall.phones_domain}")
         await (await dave.rings()).answer()
         await juliet.buddy.until(lambda: len(juliet.members) == 3 or None)
@@ -145,8 +122,9 @@ class TestFromChatToPhones:
         (carol,) = await hall.phones("103")
         romeo.invite(f"103@{hall.phones_domain}")
         call = await carol.rings()
-        message = invite_directly(romeo, f"carol@{hall.phones_domain}")
-        assert (await romeo.bounced(message)).error == "conflict"
+        invite_directly(romeo, f"carol@{hall.phones_domain}")
+        heard = await romeo.buddy.hears(declined(f"carol@{hall.phones_domain}"))
+        assert reason_of(heard) == "The phone of Carol C rings for this conference already."
         await call.answer()
         await romeo.sees("Carol C")
         assert carol.ringing == []
@@ -169,17 +147,14 @@ class TestFromChatToChat:
         romeo.invite(hall["juliet"].jid, "come over")
         heard = await hall["juliet"].buddy.hears(is_invitation)
         stanza = ET.fromstring(heard.xml)
-        invite, direct = stanza.find(f"{_USER}x/{_USER}invite"), stanza.find(_DIRECT)
+        invite, direct = stanza.find(f"{USER}x/{USER}invite"), stanza.find(DIRECT)
         assert heard.sender == romeo.room
         assert invite is not None
         assert direct is not None
-        assert (invite.get("from"), invite.findtext(f"{_USER}reason")) == (romeo.buddy.jid, "come over")
+        assert (invite.get("from"), invite.findtext(f"{USER}reason")) == (romeo.buddy.jid, "come over")
         assert dict(direct.items()) == {"jid": romeo.room, "reason": "come over", "password": "poison"}
-        assert stanza.findtext(f"{_USER}x/{_USER}password") == "poison"
-        hall["juliet"].buddy.send_raw(
-            f"<message xmlns='jabber:client' to='{romeo.room}'><x xmlns='http://jabber.org/protocol/muc#user'>"
-            f"<decline to='{invite.get('from')}'><reason>no time</reason></decline></x></message>"
-        )
+        assert stanza.findtext(f"{USER}x/{USER}password") == "poison"
+        decline(hall["juliet"].buddy, romeo.room, inviter_of(heard), "no time")
         assert reason_of(await romeo.buddy.hears(declined(hall["juliet"].jid))) == "no time"
 
     async def test_nobody_of_that_name_and_nobody_of_another_house(self, hall: Hall) -> None:
@@ -202,14 +177,9 @@ class TestFromPhones:
         juliet = hall["juliet"]
         assert await call.send(f"/invite {juliet.jid} come over") == 202
         heard = await juliet.buddy.hears(is_invitation)
-        invite = ET.fromstring(heard.xml).find(f"{_USER}x/{_USER}invite")
-        assert invite is not None
-        assert (heard.sender, invite.get("from")) == (romeo.room, f"bob@{hall.phones_domain}")
+        assert (heard.sender, inviter_of(heard)) == (romeo.room, f"bob@{hall.phones_domain}")
         assert (await bob.hears(lambda text: "Invited" in text.body)).body == f"[private] Invited {juliet.jid}."
-        juliet.buddy.send_raw(
-            f"<message xmlns='jabber:client' to='{romeo.room}'><x xmlns='http://jabber.org/protocol/muc#user'>"
-            f"<decline to='{invite.get('from')}'><reason>no time</reason></decline></x></message>"
-        )
+        decline(juliet.buddy, romeo.room, inviter_of(heard), "no time")
         told = await bob.hears(lambda text: "does not come" in text.body)
         assert told.body == f"[private] {juliet.jid} does not come: no time"
         await call.send("/invite carol")
@@ -269,8 +239,8 @@ class TestByTheDialplan:
         number = some_number()
         juliet = hall["juliet"].buddy
 
-        def decline(message: ET.Element) -> None:
-            if message.find(f"{_USER}x/{_USER}invite") is not None:
+        def refuse(message: ET.Element) -> None:
+            if message.find(f"{USER}x/{USER}invite") is not None:
                 juliet.send_raw(
                     f"<message xmlns='jabber:client' to='{message.get('from')}'>"
                     f"<x xmlns='http://jabber.org/protocol/muc#user'><decline to='{message.get('from')}'>"
@@ -278,7 +248,7 @@ class TestByTheDialplan:
                 )
 
         assert (await self.run(hall, juliet.jid, f"?room={number}&wait=1"))["JABBER_INVITE_STATUS"] == "TIMEOUT"
-        juliet.on_message(decline)
+        juliet.on_message(refuse)
         result = await self.run(hall, juliet.jid, f"?room={number}&wait=20")
         assert (result["JABBER_INVITE_STATUS"], result["JABBER_INVITE_REASON"]) == ("DECLINED", "no time")
 
@@ -303,7 +273,7 @@ class TestByTheDialplan:
         room, juliet = f"garden@{hall.server.muc_domain}", hall["juliet"].buddy
         result = await self.run(hall, f"{juliet.jid},come over", f"?room={room}")
         assert result["JABBER_INVITE_STATUS"] == "SENT"
-        heard = await juliet.hears(lambda heard: ET.fromstring(heard.xml).find(_DIRECT) is not None)
+        heard = await juliet.hears(lambda heard: ET.fromstring(heard.xml).find(DIRECT) is not None)
         assert heard.body == f"You are invited to {room}: come over"
 
 

@@ -78,6 +78,13 @@ async def test_without_a_room_it_is_the_one_that_the_caller_is_in():
     assert convener.asked == [("6001@conference.x.org", JULIET, "", 0.0)]
 
 
+async def test_a_phone_into_a_conference_whose_room_is_on_another_service():
+    convener, session = Convener(SENT), FakeSession()
+    await invite("103@phone.x.org", convener=convener, session=session, room="garden@rooms.x.org")
+    assert convener.asked == [("garden@rooms.x.org", "103@phone.x.org", "", 0.0)]
+    assert session.calls == []
+
+
 async def test_a_reason_that_is_encoded():
     convener = Convener(SENT)
     await invite(JULIET, "come%2C%20now", convener=convener, enc="uri")

@@ -261,8 +261,10 @@ class Inviting:
         self._quota.spend(who, 1)
 
     def _note(self, room: ConferenceRoom, invitation: Invitation, whom: str, what: str) -> None:
-        who = _bare(invitation.inviter) or "the telephone system"
-        self._outside.note(f"room {room.address}: {who} invites {whom}: {what}")
+        who = invitation.inviter
+        if who is not None and who.bare != room.address:  # a nick is all that is known of who is hidden by their room
+            who = who.bare
+        self._outside.note(f"room {room.address}: {who or 'the telephone system'} invites {whom}: {what}")
 
 
 def _bare(jid: Jid | None) -> Jid | None:

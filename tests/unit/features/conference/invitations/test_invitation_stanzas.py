@@ -111,3 +111,39 @@ def test_an_invitation_to_no_room(room):
 )
 def test_what_is_no_direct_invitation(text):
     assert subject.read_direct(stanza(text)) is None
+
+
+def test_a_refusal_by_a_room_of_another_service():
+    same(
+        subject.refusal(jid("103@sip.localhost"), ROOM, jid("romeo@localhost/x"), "User busy"),
+        """<message from="103@sip.localhost" to="verona@conference.localhost">
+        <x xmlns='http://jabber.org/protocol/muc#user'><decline to="romeo@localhost/x"><reason>User busy</reason>
+        </decline></x></message>""",
+    )
+
+
+def passed_on(child: str, reason: str = "come over"):
+    inside = f"<{child}><reason>{reason}</reason></{child.split(maxsplit=1)[0]}>"
+    return stanza(f"<message><x xmlns='http://jabber.org/protocol/muc#user'>{inside}</x></message>")
+
+
+@pytest.mark.parametrize("length", [MAX_REASON, MAX_REASON + 1])
+def test_an_invitation_that_a_room_passes_on(length):
+    message = passed_on("invite from='romeo@localhost/x'", "r" * length)
+    assert subject.is_mediated(message)
+    assert subject.read_mediated(message) == (jid("romeo@localhost/x"), "r" * MAX_REASON)
+
+
+@pytest.mark.parametrize("child", ["invite", "invite from='a@b@c'", "decline from='romeo@localhost'"])
+def test_an_invitation_of_nobody(child):
+    message = passed_on(child)
+    assert subject.is_mediated(message) is child.startswith("invite")
+    with pytest.raises(BadJid):
+        subject.read_mediated(message)
+
+
+def test_a_refusal_that_a_room_passes_on():
+    message = passed_on("decline from='juliet@localhost/x'", "no time")
+    assert subject.read_mediated_decline(message) == (jid("juliet@localhost"), "no time")
+    for child in ("decline", "decline from='a@b@c'", "invite from='juliet@localhost'"):
+        assert subject.read_mediated_decline(passed_on(child)) is None

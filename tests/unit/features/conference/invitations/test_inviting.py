@@ -10,7 +10,7 @@ import pytest
 
 from agi_xmpp.ami.invitations import Joined, NoAnswer, Outcome, Place, Unreachable
 from agi_xmpp.ami.invitations import Refused as RefusedByPhone
-from agi_xmpp.errors import AmiForbidden, AmiNotConnected, AmiUnknown
+from agi_xmpp.errors import AmiForbidden, AmiNotConnected, AmiUnknown, Refused
 from agi_xmpp.features.conference.invitations import inviting as module
 from agi_xmpp.features.conference.invitations.answers import Answer, How
 from agi_xmpp.features.conference.invitations.invitees import Invitees
@@ -19,6 +19,7 @@ from agi_xmpp.features.conference.model import Invitation
 from agi_xmpp.features.phone.people import People
 from tests.unit.clock import Clock
 from tests.unit.features.conference.fakes import phone, stanza
+from tests.unit.features.conference.garden import GARDEN, Scene, address_of
 from tests.unit.features.conference.hall import ADDRESS, Hall, jid, the
 from tests.unit.features.conference.invitations.test_invitees import SETTINGS
 
@@ -327,3 +328,52 @@ class TestChat:
     async def test_without_open_invitations_nothing_is_looked_at(self, stage):
         assert not stage.inviting.message_came(stanza("<message/>"))
         stage.inviting.occupancy_changed(stage.room)
+
+
+class TestChatElsewhere:
+    """In a room of another service: that room is asked to invite."""
+
+    @pytest.fixture
+    def garden(self, stage):
+        scene = Scene()
+        scene.began()
+        scene.join()
+        return scene
+
+    def invite(self, stage, garden, whom: str) -> None:
+        invitation = Invitation(address_of(phone()), jid(whom), "come")
+        stage.inviting.invite(garden.room, invitation, stage.answers.put_nowait)
+        garden.deliver()
+
+    async def test_the_room_is_asked(self, stage, garden):
+        self.invite(stage, garden, "juliet@example.org")
+        assert [(whom, reason) for _, whom, reason in garden.muc.invited] == [("juliet@example.org", "come")]
+        assert stage.take() == [(How.SENT, "juliet@example.org", "")]
+        assert stage.outside.notes[-1].endswith(
+            "101@phone.example.org invites juliet@example.org: the room is asked to"
+        )
+
+    async def test_who_is_hidden_by_the_room_has_a_nick_in_the_log(self, stage, garden):
+        hidden = Invitation(jid(f"{GARDEN}/Romeo"), CAROL)
+        stage.inviting.refuse(garden.room, hidden, "Carol C", Refused("No.", "forbidden"), stage.answers.put_nowait)
+        assert stage.outside.notes[-1] == f"room {GARDEN}: {GARDEN}/Romeo invites Carol C: refused: No."
+
+    async def test_what_it_refuses_is_told(self, stage, garden):
+        garden.muc.refuses_invitations = "forbidden"
+        self.invite(stage, garden, "juliet@example.org")
+        assert [how for how, _, _ in stage.take()] == [How.SENT, How.FAILED]
+
+    async def test_who_is_not_in_is_refused(self, stage, garden):
+        garden.ended()
+        self.invite(stage, garden, "juliet@example.org")
+        assert stage.take() == [(How.FAILED, "juliet@example.org", "You are not in the chat.")]
+
+    async def test_one_phone_invites_so_often_in_a_minute(self, stage, garden):
+        for number in range(MAX_INVITATIONS + 1):
+            self.invite(stage, garden, f"p{number}@example.org")
+        assert len(garden.muc.invited) == MAX_INVITATIONS
+        assert stage.take()[-1] == (
+            How.FAILED,
+            f"p{MAX_INVITATIONS}@example.org",
+            "Those were too many invitations: wait a minute.",
+        )

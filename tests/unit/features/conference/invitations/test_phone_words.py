@@ -13,6 +13,7 @@ from agi_xmpp.features.conference.room.invitations import MAX_REASON
 from agi_xmpp.features.phone.people import People
 from tests.unit.clock import Clock
 from tests.unit.features.conference.fakes import phone
+from tests.unit.features.conference.garden import Scene
 from tests.unit.features.conference.hall import ADDRESS, Hall, jid
 from tests.unit.features.conference.invitations.test_invitees import CAROL, SETTINGS
 
@@ -194,3 +195,41 @@ def test_so_many_words_of_one_phone_are_answered(stage):
     stage.clock.now += PERIOD
     stage.hear("/who")
     assert len(stage.whispered) == MAX_WORDS + 1
+
+
+class TestInARoomOfAnotherService:
+    """Whom phones may invite there is that room's to say."""
+
+    @pytest.fixture
+    def garden(self, stage):
+        stage.garden = Scene()
+        stage.garden.began()
+        stage.garden.join()
+        stage.words._whisper = lambda _number, _channel, text: stage.whispered.append(text)
+        return stage
+
+    def hear(self, stage, text: str, display: str = "Alice A", sender: str | None = None) -> bool:
+        return stage.words.said(stage.garden.room, display, text, sender)
+
+    def test_somebody_in_chat_is_invited_with_the_address_of_the_occupant(self, garden):
+        assert self.hear(garden, "/invite juliet@example.org come over")
+        [invitation] = garden.inviting.invited
+        assert str(invitation.inviter) == "101@phone.example.org/1795245046.101"
+        assert (str(invitation.invitee), invitation.reason) == ("juliet@example.org", "come over")
+
+    def test_a_phone_is_called(self, garden):
+        assert self.hear(garden, "/invite carol")
+        [(invitation, called)] = garden.inviting.called
+        assert (str(invitation.inviter.bare), called) == ("101@phone.example.org", CAROL)
+
+    def test_who_is_in(self, garden):
+        garden.garden.enter("Romeo")
+        garden.garden.room.phone_joined(phone("Bob B", "102"))
+        self.hear(garden, "/who")
+        assert garden.whispered == ["Garden: in chat Romeo; on the phone Alice A, Bob B."]
+
+    def test_nobody_knows_who_asks(self, garden):
+        assert not self.hear(garden, "/who", "Mallory")
+        assert not self.hear(garden, "/who", sender="")
+        assert self.hear(garden, "/who", "Mallory", "PJSIP/101-00000001")
+        assert len(garden.whispered) == 1

@@ -174,3 +174,14 @@ class TestForOthersWhoInvite:
         with pytest.raises(Refused) as caught:
             hall.room.invitation(jid(who) if who else None, jid(whom))
         assert caught.value.condition == condition
+
+
+def test_whom_a_phone_may_invite(hall):
+    hall.room.check_invitee(jid("carol@example.org"))
+    with pytest.raises(Refused, match=r"bad@example\.org is banned from this room"):
+        hall.room.check_invitee(jid("bad@example.org"))
+    closed = Hall({"nurse@example.org": Affiliation.MEMBER}, members_only=True)
+    closed.room.check_invitee(jid("nurse@example.org"))
+    with pytest.raises(Refused, match="Only moderators may invite"):
+        closed.room.check_invitee(jid("carol@example.org"))
+    assert jid("carol@example.org") not in closed.room.affiliations

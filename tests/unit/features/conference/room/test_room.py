@@ -36,7 +36,8 @@ def test_a_room_is_a_conference_room():
 def test_what_can_be_read_of_a_room(hall):
     room = hall.room
     assert (room.address, room.number, room.title, room.config.title) == (ADDRESS, "6000", "Balcony", "Balcony")
-    assert set(room.occupants) == {"Owner", "Romeo"}
+    assert set(room.occupants) == {"Owner", "Romeo"} == set(room.people)
+    assert not room.is_banned(jid(ROMEO))
     assert set(room.phones) == {ALICE}
     assert room.has_listeners
     assert room.occupant_of(jid(ROMEO)) is room.occupants["Romeo"]

@@ -113,6 +113,7 @@ def test_whom_the_settings_name_for_a_room_may_enter_that_room_only():
     the = configured(room={"balcony": {"members": ["friar@example.com"]}, "tomb": {}})
     assert the.allows(parse("friar@example.com/x"), the.rooms["balcony"].address)
     assert not the.allows(parse("friar@example.com/x"), the.rooms["tomb"].address)
+    assert not the.allows(parse("friar@example.com/x"), parse("balcony@rooms.example.org")), "another service's"
     assert not the.allows(parse("friar@example.com/x"))
 
 
