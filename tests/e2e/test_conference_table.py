@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.answers import INFO, ITEMS, MUC, PING, USER, codes, features, form, identity, listed, problem, tree
 from tests.e2e.party import Party, hall, party, texts_flow
 from tests.testbed.client import Buddy, Heard
+from tests.testbed.conference import PHONE_CONTEXT, device
 from tests.testbed.hall import Hall
 from tests.testbed.muc import Attendee, Refused
 
@@ -315,6 +316,27 @@ class TestComing:
             assert seen.find("{http://jabber.org/protocol/caps}c") is not None
         later = await party.enter(await party.client("romeo", "tablet"), "Late")
         assert later.members["Juliet"].show == "dnd"
+
+    @shows("phones come and go")
+    async def test_a_phone_cannot_send_itself_elsewhere_but_the_exchange_can(self, party: Party) -> None:
+        """ConfBridge lets nobody transfer out of its bridge."""
+        romeo, exchange = await party.enter("romeo"), party.hall.exchange
+        alice, bob = await party.dial("101"), await party.switch_on("102")
+        await texts_flow(romeo, alice)
+        ami = await exchange.ami()
+        transfers = ami.subscribe(lambda event: event.get("Event") == "BlindTransfer")
+        try:
+            assert await alice.call.transfer("102") == 202, "it is only then that Asterisk tries"
+            assert (await transfers.get(lambda _event: True, timeout=10.0))["Result"] == "Invalid"
+        finally:
+            ami.unsubscribe(transfers)
+        await alice.call.send("still here")
+        await romeo.hears("still here", nick=alice.name)
+        [channel] = [name for name in await exchange.participants(party.number) if device(name) == "101"]
+        await ami.action("Redirect", Channel=channel, Context=PHONE_CONTEXT, Exten="102", Priority="1")
+        await bob.rings()
+        await romeo.sees_gone(alice.name)
+        await party.hall.agrees(party.number, [romeo], [])
 
     @shows("presence")
     async def test_a_client_that_only_thinks_it_is_in_is_told_so(self, party: Party) -> None:
