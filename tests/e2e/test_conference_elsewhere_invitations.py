@@ -75,6 +75,13 @@ class TestFromChatToPhones:
         member = await romeo.sees("Carol C", role="participant")
         assert member.jid.startswith(f"{phone_address(garden, 'carol')}/")
 
+    async def test_a_room_for_members_lets_in_whom_it_has_invited(self, garden: Garden) -> None:
+        romeo = await garden.opened(membersonly=True)
+        (carol,) = await garden.hall.phones("103")
+        romeo.invite(phone_address(garden, "carol"))
+        await (await carol.rings()).answer()
+        assert (await romeo.sees("Carol C")).affiliation == "member"
+
     async def test_a_direct_invitation_of_who_is_seen_in_the_room(self, garden: Garden) -> None:
         romeo = await garden.opened(whois="anyone")
         await garden.talks("101", romeo)
@@ -211,6 +218,17 @@ class TestFromPhones:
         romeo.invite(juliet.jid)
         inviter = inviter_of(await juliet.buddy.hears(is_invitation))
         assert inviter.startswith(shown(garden, "Romeo", romeo.buddy.jid)), "no other came before"
+
+    @pytest.mark.parametrize("xmpp_server", ["ejabberd"], indirect=True)
+    async def test_ejabberd_lets_nobody_but_admins_and_owners_invite_unless_that_is_set(self, garden: Garden) -> None:
+        romeo = await garden.opened()
+        bob, call = await garden.talks("102", romeo)
+        juliet = garden.hall["juliet"]
+        await call.send(f"/invite {juliet.jid}")
+        await bob.hears(told_alone("The room does not let you invite (not-allowed"))
+        await romeo.set_affiliation(phone_address(garden, "bob"), "admin")
+        await call.send(f"/invite {juliet.jid}")
+        assert (await juliet.buddy.hears(is_invitation)).sender == garden.room
 
     async def test_whose_word_it_is_must_be_certain(self, garden: Garden) -> None:
         romeo = await garden.opened()

@@ -201,15 +201,21 @@ class TestInARoomOfAnotherService:
     """Whom phones may invite there is that room's to say."""
 
     @pytest.fixture
-    def garden(self, stage):
-        stage.garden = Scene()
-        stage.garden.began()
-        stage.garden.join()
+    def scene(self):
+        scene = Scene()
+        scene.began()
+        scene.join()
+        return scene
+
+    @pytest.fixture
+    def garden(self, stage, scene):
+        """What comes of the words is kept there."""
         stage.words._whisper = lambda _number, _channel, text: stage.whispered.append(text)
+        stage.room = scene.room
         return stage
 
-    def hear(self, stage, text: str, display: str = "Alice A", sender: str | None = None) -> bool:
-        return stage.words.said(stage.garden.room, display, text, sender)
+    def hear(self, stage: Stage, text: str, display: str = "Alice A", sender: str | None = None) -> bool:
+        return stage.words.said(stage.room, display, text, sender)
 
     def test_somebody_in_chat_is_invited_with_the_address_of_the_occupant(self, garden):
         assert self.hear(garden, "/invite juliet@example.org come over")
@@ -222,9 +228,9 @@ class TestInARoomOfAnotherService:
         [(invitation, called)] = garden.inviting.called
         assert (str(invitation.inviter.bare), called) == ("101@phone.example.org", CAROL)
 
-    def test_who_is_in(self, garden):
-        garden.garden.enter("Romeo")
-        garden.garden.room.phone_joined(phone("Bob B", "102"))
+    def test_who_is_in(self, garden, scene):
+        scene.enter("Romeo")
+        scene.room.phone_joined(phone("Bob B", "102"))
         self.hear(garden, "/who")
         assert garden.whispered == ["Garden: in chat Romeo; on the phone Alice A, Bob B."]
 
