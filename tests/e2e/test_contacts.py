@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
-import shutil
-import subprocess
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,11 +11,8 @@ from typing import Any
 
 import pytest
 
-from agi_xmpp.features.contacts.cache import RedisCache
-from agi_xmpp.xmpp.model import Jid
 from tests.e2e.phone_client import CLIENT, STANZAS, PhoneClient
 from tests.testbed.client import Buddy, Heard
-from tests.testbed.ports import free_port
 from tests.testbed.scene import Scene
 from tests.testbed.service import Account, Service
 from tests.testbed.xmpp import Accounts, Login, XmppServer
@@ -44,6 +37,9 @@ PEOPLE = """jid;name;number;mobile;number 2
 juliet@capulet.lit;Juliet;(555) 090-9090;555.090.9091;+1 212 555-0123
 tristan@capulet.lit;;5550909094;;
 """
+
+#: Who is known in another region.
+FAR_PEOPLE = "jid;number\nisolde@far.lit;+44 20 7946 0000\n"
 
 SHOW = ("JABBER_LOOKUP_STATUS", "JABBER_LOOKUP", "JABBER_LOOKUP_NAME", "JABBER_LOOKUP_COMPANY", "JABBER_ERROR", "SHOWN")
 
@@ -108,6 +104,17 @@ async def account(server: XmppServer, accounts: Accounts, name: str, domain: str
     return Login(await server.add_user(f"{name}-{secrets.token_hex(4)}", password, domain), password)
 
 
+def address(login: Login) -> str:
+    """Return where a service with that account is asked."""
+    return f"{login.jid}/phone"
+
+
+def region(server: XmppServer, login: Login, directory: Path, **contacts: Any) -> Service:
+    """Return the service of a region, whose people stand in the file; the rest are keys of ``[contacts]``."""
+    section = {"account": "pbx", "directory": [str(directory)], "timeout": 5.0, **contacts}
+    return Service({"pbx": Account(server, address(login), login.password)}, sections={"contacts": section})
+
+
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     path = tmp_path / "people.csv"
@@ -129,12 +136,13 @@ async def service(
     }
     if request.param == "client":
         pbx = await accounts("pbx")
-        account, address = Account(xmpp_server, f"{pbx.jid}/phone", pbx.password), f"{pbx.jid}/phone"
+        where = address(pbx)
+        account = Account(xmpp_server, where, pbx.password)
     else:
-        address = xmpp_server.component_domain
+        where = xmpp_server.component_domain
         account = Account(
             xmpp_server,
-            address,
+            where,
             xmpp_server.component_secret,
             tls="none",
             port=xmpp_server.component_port,
@@ -143,7 +151,7 @@ async def service(
         contacts["allow"] = [xmpp_server.domain]
     async with Service({"pbx": account}, sections={"contacts": contacts}) as service:
         await service.online("pbx")
-        yield service, address
+        yield service, where
         service.assert_alive()
 
 
@@ -172,10 +180,10 @@ async def test_numbers_are_compared_in_their_international_form(
 
 
 async def test_limits_and_strangers(xmpp_server: XmppServer, accounts: Accounts, service: tuple[Service, str]) -> None:
-    _service, address = service
+    _service, where = service
     async with (
-        person(xmpp_server, accounts, address) as romeo,
-        person(xmpp_server, accounts, address, xmpp_server.impostor_domain) as eve,
+        person(xmpp_server, accounts, where) as romeo,
+        person(xmpp_server, accounts, where, xmpp_server.impostor_domain) as eve,
     ):
         six = "".join(one(str(number), f"tel:555090909{number}") for number in range(6))
         assert await romeo.refusal(six) == "wait resource-constraint"
@@ -189,16 +197,16 @@ async def test_limits_and_strangers(xmpp_server: XmppServer, accounts: Accounts,
 async def test_who_has_gone_gets_nothing_and_harms_nobody(
     xmpp_server: XmppServer, accounts: Accounts, service: tuple[Service, str]
 ) -> None:
-    _service, address = service
+    _service, where = service
     login = await accounts("romeo")
     async with Buddy.online(xmpp_server, login.jid, login.password, resource="orchard") as gone:
-        romeo = Romeo(gone, address)
+        romeo = Romeo(gone, where)
         gone.send_raw(
-            f"<iq id='x' to='{address}' type='get'><contacts xmlns='{NAMESPACE}' bid='1'>{CONTACTS}</contacts></iq>"
+            f"<iq id='x' to='{where}' type='get'><contacts xmlns='{NAMESPACE}' bid='1'>{CONTACTS}</contacts></iq>"
         )
         await gone.drop()
     async with Buddy.online(xmpp_server, login.jid, login.password, resource="balcony") as back:
-        romeo = Romeo(back, address)
+        romeo = Romeo(back, where)
         assert await romeo.look_up(one("a", "tel:5550909090"), "2") == {
             "a": {"tel:5550909090": ["xmpp:juliet@capulet.lit"]}
         }
@@ -210,25 +218,14 @@ async def test_two_regions_ask_each_other(
 ) -> None:
     far = xmpp_server.impostor_domain  # another domain, as another region would be
     here, there = await accounts("pbx"), await account(xmpp_server, accounts, "pbx", far)
-    addresses = {"here": f"{here.jid}/phone", "there": f"{there.jid}/phone"}
+    near_address, far_address = address(here), address(there)
     elsewhere = tmp_path / "far.csv"
-    elsewhere.write_text("jid;number\nisolde@far.lit;+44 20 7946 0000\n")
-
-    def region(login: Login, name: str, peer: str, country: str, directory: Path) -> Service:
-        contacts = {
-            "account": "pbx",
-            "country": country,
-            "directory": [str(directory)],
-            "peers": [addresses[peer]],
-            "timeout": 5.0,
-        }
-        return Service({"pbx": Account(xmpp_server, addresses[name], login.password)}, sections={"contacts": contacts})
-
+    elsewhere.write_text(FAR_PEOPLE)
     async with (
-        region(here, "here", "there", "US", people) as near_service,
-        region(there, "there", "here", "GB", elsewhere) as far_service,
-        person(xmpp_server, accounts, addresses["here"]) as romeo,
-        person(xmpp_server, accounts, addresses["there"], far) as mark,
+        region(xmpp_server, here, people, country="US", peers=[far_address]) as near_service,
+        region(xmpp_server, there, elsewhere, country="GB", peers=[near_address]) as far_service,
+        person(xmpp_server, accounts, near_address) as romeo,
+        person(xmpp_server, accounts, far_address, far) as mark,
     ):
         await near_service.online("pbx")
         await far_service.online("pbx")
@@ -296,33 +293,3 @@ async def test_without_contacts_and_phones_the_dialplan_is_told(scene: Scene) ->
     found = await scene.result(await scene.run("AGI({agi}/jabber_lookup,pbx,102)", show=SHOW))
     assert found["JABBER_LOOKUP_STATUS"] == "ERROR"
     assert "neither [contacts] nor [phone]" in found["JABBER_ERROR"]
-
-
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on this machine")
-async def test_a_real_redis(tmp_path: Path) -> None:
-    port, password = free_port(), secrets.token_hex(8)
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", password]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    try:
-        async with asyncio.timeout(10):
-            while True:
-                with contextlib.suppress(OSError):
-                    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                await asyncio.sleep(0.02)
-        url = f"redis://:{password}@127.0.0.1:{port}/0"
-        kept, other = RedisCache(url, 60, time.monotonic), RedisCache(url, 60, time.monotonic)
-        short = RedisCache(url, 0.001, time.monotonic)
-        answers = {"tel:+1": (Jid("ann", "x.org"),), "tel:+2": ()}
-        await kept.put(answers)
-        assert await other.get(["tel:+1", "tel:+2", "tel:+3"]) == answers
-        await short.put({"tel:+3": (Jid("ann", "x.org"),)})
-        async with asyncio.timeout(5):
-            while await other.get(["tel:+3"]):
-                pass
-        for each in (kept, other, short):
-            await each.stop()
-    finally:
-        process.terminate()
-        process.wait(10)

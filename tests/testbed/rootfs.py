@@ -31,13 +31,15 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         *("prosody", "lua-sec", "lua-event", "lua-unbound"),
         "ejabberd",
         *("profanity", "sip-tester", "baresip-core"),
-        "slapd",
+        *("slapd", "redis-server"),
         *("python3", "python3-venv"),
     ),
     "bullseye": ("asterisk", "asterisk-modules", "asterisk-core-sounds-en-gsm"),
 }
 #: Packages whose versions `Rootfs.versions` tells, in this order.
-_SHOWN = ("asterisk", "prosody", "ejabberd", "profanity", "sip-tester", "baresip-core", "slapd", "python")
+_SHOWN = (
+    *("asterisk", "prosody", "ejabberd", "profanity", "sip-tester", "baresip-core", "slapd", "redis-server", "python"),
+)
 #: How a built tree looks; a change of what `_fill` does counts this up, so that older trees are not reused.
 LAYOUT = 1
 #: Bytes that a build needs at its peak: the tree and the downloaded packages.
@@ -196,6 +198,11 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "agi-xmpp"
 
 
+def bytecode_directory() -> Path:
+    """Return where Python keeps what it has compiled of the program under test (``PYTHONPYCACHEPREFIX``)."""
+    return cache_directory() / "bytecode"
+
+
 def tree_path(suite: str) -> Path:
     """Return where the tree of ``suite`` stands once it is built; other packages make another path."""
     try:
@@ -272,9 +279,9 @@ def ensure_program(name: str, *more: str, progress: Progress = print) -> None:
 
 
 def clean(progress: Progress = print) -> None:
-    """Delete every tree of ours from the cache; others' directories there stay."""
+    """Delete what is ours from the cache; others' directories there stay."""
     for path in sorted(cache_directory().glob("*")):
-        if re.fullmatch(r"(rootfs|building)-[a-z]+-[0-9a-f]+(\.log|\.lock)?", path.name):
+        if re.fullmatch(r"(rootfs|building)-[a-z]+-[0-9a-f]+(\.log|\.lock)?|bytecode", path.name):
             progress(f"deleting {path}")
             if path.is_dir():
                 shutil.rmtree(path)

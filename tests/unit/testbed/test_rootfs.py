@@ -225,7 +225,7 @@ class TestRunDirectory:
 
 
 def test_clean_deletes_what_is_ours_only(cache: Path) -> None:
-    ours = ["rootfs-testing-0123456789ab", "building-bullseye-01234567"]
+    ours = ["rootfs-testing-0123456789ab", "building-bullseye-01234567", "bytecode"]
     others = ["probe-testing", "rootfs-mine", "notes.txt"]
     for name in (*ours, *others):
         (cache / name).mkdir(parents=True)
