@@ -1,7 +1,7 @@
 """What the chat clients that people use send to a room, and what they need of it to work.
 
 profanity runs here. Gajim, Dino and Conversations do not: what each of them sends when it enters a room, and what it
-waits for, was read in its source, and is sent here stanza by stanza.
+waits for, was read in its source, for Gajim and Dino seen on the wire, too, and is sent here stanza by stanza.
 """
 
 from __future__ import annotations
