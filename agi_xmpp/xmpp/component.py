@@ -17,11 +17,12 @@ import aioxmpp.stanza
 
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.xmpp import room_stanzas, stanzas
+from agi_xmpp.xmpp.client import ClientSession
 from agi_xmpp.xmpp.component_link import ComponentLink
 from agi_xmpp.xmpp.jid import inward, outward, parse
 from agi_xmpp.xmpp.model import Jid, StanzaHost, StanzaPort
 from agi_xmpp.xmpp.presence import Decision, Subscription, decide
-from agi_xmpp.xmpp.session import BaseSession, ClientSession
+from agi_xmpp.xmpp.session import BaseSession
 from agi_xmpp.xmpp.text import clean_status
 
 log = logging.getLogger("agi_xmpp.xmpp")

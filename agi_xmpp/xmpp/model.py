@@ -1,6 +1,6 @@
 """What the rest of the package sees of XMPP: plain data, and the interface of one account's session.
 
-Nothing here imports an XMPP library. `agi_xmpp.xmpp.jid.parse` makes `Jid`s; `agi_xmpp.xmpp.session.ClientSession`
+Nothing here imports an XMPP library. `agi_xmpp.xmpp.jid.parse` makes `Jid`s; `agi_xmpp.xmpp.session.BaseSession`
 implements `Session`.
 """
 

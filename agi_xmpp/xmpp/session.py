@@ -1,10 +1,11 @@
 """One account's session: what verbs and features use (`agi_xmpp.xmpp.model.Session`).
 
-`BaseSession` is what a client's login and a component (`component.ComponentSession`) have in common; `ClientSession` is
-the client's login.
+`BaseSession` is what a client's login (`client.ClientSession`) and a component (`component.ComponentSession`) have in
+common.
 
-The work is done elsewhere: `link` keeps the connection, `inbox` decides who gets a message, `outbox` knows what became
-of ours, `presence` knows who is there, `rooms` which rooms we are in. This module ties them together.
+The work is done elsewhere: `link` keeps the connection, `inbox` decides who gets a message, `sending` brings ours to
+the server, `outbox` knows what became of them, `presence` who is there, and `rooms` which rooms we are in. This module
+ties them together.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
 import aioxmpp
@@ -25,7 +25,7 @@ from aioxmpp.errors import XMPPError
 
 from agi_xmpp.background import Background
 from agi_xmpp.config import AccountSettings
-from agi_xmpp.errors import BadText, Bounced, ConfigError, NotAcknowledged, NotConfirmed, NotConnected, XmppError
+from agi_xmpp.errors import Bounced, ConfigError, NotConnected, XmppError
 from agi_xmpp.xmpp import room_stanzas, stanzas, vcards
 from agi_xmpp.xmpp.caps import CapsReader
 from agi_xmpp.xmpp.commands import Commands
@@ -35,7 +35,7 @@ from agi_xmpp.xmpp.decloak import AllowList, Answers, Asking, Share
 from agi_xmpp.xmpp.errands import Errands
 from agi_xmpp.xmpp.inbox import Bounce, Inbox
 from agi_xmpp.xmpp.jid import parse
-from agi_xmpp.xmpp.link import Delivery, Link, Outcome
+from agi_xmpp.xmpp.link import Link
 from agi_xmpp.xmpp.model import (
     PLAIN,
     Extras,
@@ -52,32 +52,22 @@ from agi_xmpp.xmpp.model import (
     StanzaHost,
     StanzaPort,
 )
-from agi_xmpp.xmpp.outbox import Outbox, Queue, Queued, Sent
+from agi_xmpp.xmpp.outbox import Outbox
 from agi_xmpp.xmpp.phone import Phones
 from agi_xmpp.xmpp.phone_model import PhoneHost, PhonePort
 from agi_xmpp.xmpp.presence import Decision, PresenceTracker, Subscription, decide
 from agi_xmpp.xmpp.rooms import Rooms
+from agi_xmpp.xmpp.sending import Sending, bounced, message_id_of
 from agi_xmpp.xmpp.text import clean_body, clean_status, thread_id
 from agi_xmpp.xmpp.upload import Uploads
 
 log = logging.getLogger("agi_xmpp.xmpp")
-
-#: Messages on their way to the server at once. aioxmpp has no limit and no back-pressure: 1,000 of `max_body` = 60,000
-#: characters are 60 to 240 MB if the server stops reading.
-WINDOW = 1000
-
-#: Seconds to wait for the ping behind a message that the server has acknowledged already. The ping only collects a
-#: bounce that comes at once; a server that does not answer it costs no more than this.
-FENCE_TIME = 1.0
 
 #: Seconds after a login in which presences still arrive: who is not there by then is offline.
 SETTLE_TIME = 2.0
 
 #: Clients of one contact that are asked whether they can take a call. Servers allow an account ten or so.
 CLIENTS_ASKED = 20
-
-#: Seconds for the server to answer what we ask at login.
-REQUEST_TIMEOUT = 10.0
 
 #: Settings of which presence we show, and to whom we show it and ask for theirs.
 _OUR_PRESENCE = ("show", "status", "priority")
@@ -113,14 +103,11 @@ class BaseSession:
             contact_limit=settings.contact_limit,
         )
         self._outbox = Outbox(self._clock)
-        self._queue = Queue(self._clock, settings.queue_limit)
+        self._sending = Sending(account, self._link, settings, self._inbox, self._outbox, self._clock)
         self._presence = PresenceTracker(self._buddies)
         self._rooms = Rooms(account, self._link, settings, self._occupant_left)
         self._uploads = Uploads(account, self._link, settings)
-        self._window = asyncio.Semaphore(WINDOW)
         self._background = Background(log, f"account {account}")
-        self._drains: dict[Jid, asyncio.Task[None]] = {}
-        self._sending: set[Sent] = set()
         self._receiving: set[asyncio.Future[IncomingMessage | XmppError]] = set()
         self._guests: dict[Callable[[Session], Guest], Guest] = {}
         self._errands = Errands(account)
@@ -138,7 +125,6 @@ class BaseSession:
         self._signed_in = False
         self._roster_known = False
         self._stopping = False
-        self._sent = 0
         self._received = 0
 
     @property
@@ -177,10 +163,7 @@ class BaseSession:
         for guest in self._guests.values():
             guest.session_stops()
         self._stopping = True
-        if self._drains:
-            await asyncio.wait(self._drains.values(), timeout=timeout / 2)
-        for message in self._queue:
-            self._dropped(message, "the service stops")
+        await self._sending.stop(timeout / 2)
         self._errands.stop()
         self._contact_disco.stop()
         await self._background.stop()
@@ -220,7 +203,7 @@ class BaseSession:
             tls=link.tls,
             resumable=link.resumable,
             connects=link.connects,
-            sent=self._sent,
+            sent=self._sending.count,
             received=self._received,
             unclaimed=self._inbox.unclaimed,
             waiting=self._inbox.waiting,
@@ -241,40 +224,17 @@ class BaseSession:
         timeout: float = 10.0,
     ) -> str:
         """See `Session.send_message`."""
-        address = parse(to)
-        text = self._clean(body, extras)
-        thread = thread_id(thread)
-        sent = self._outbox.add(
-            _message_id(message_id), address, thread, wants_receipt=receipt, markable=extras.markable
+        return await self._sending.send_message(
+            to, body, message_id=message_id, thread=thread, receipt=receipt, extras=extras, timeout=timeout
         )
-        opened = extras.expects_answer and self._inbox.ask(address, thread)
-        try:
-            await self._send(sent, text, extras, _now() + timeout)
-        except (BadText, NotConnected):
-            if opened:
-                self._inbox.retract(address, thread)
-            raise
-        except Bounced:
-            if sent.bounce:  # whoever waits for the answer all the same shall not wait in vain
-                self._inbox.bounce(address, thread, sent.bounce)
-            raise
-        return sent.id
 
     async def delivered(self, message_id: str, timeout: float) -> None:
         """See `Session.delivered`."""
-        sent = self._outbox.find(message_id)
-        if sent is None or not sent.wants_receipt:
-            raise NotAcknowledged(f"no receipt was asked for with the message {message_id}")
-        if not await _comes_true(sent, lambda: sent.delivered, timeout):
-            raise NotAcknowledged(f"{sent.to} sent no receipt within {timeout:g} s")
+        await self._sending.delivered(message_id, timeout)
 
     async def seen(self, message_id: str, timeout: float) -> None:
         """See `Session.seen`."""
-        sent = self._outbox.find(message_id)
-        if sent is None or not sent.markable:
-            raise NotAcknowledged(f"no read mark was asked for with the message {message_id}")
-        if not await _comes_true(sent, lambda: sent.seen, timeout):
-            raise NotAcknowledged(f"no client of {sent.to} has said within {timeout:g} s that it has shown the message")
+        await self._sending.seen(message_id, timeout)
 
     def queue_message(
         self,
@@ -287,131 +247,9 @@ class BaseSession:
         max_age: float = 300.0,
     ) -> str:
         """See `Session.queue_message`."""
-        address = parse(to)
-        text = self._clean(body, extras)
-        for late in self._queue.expired():
-            self._dropped(late, "there was no session in time")
-        if self._stopping:
-            raise NotConnected(f"account {self._account} is being stopped")
-        if self._queue.is_full:
-            raise NotConnected(f"{len(self._queue)} messages wait for a session already (queue_limit)")
-        message = Queued(_message_id(message_id), address, text, thread_id(thread), self._clock() + max_age, extras)
-        self._queue.put(message)
-        if extras.expects_answer:
-            self._inbox.ask(address, message.thread)
-        contact = address.bare
-        if contact not in self._drains:
-            # One task for each contact: in order for everybody, and nobody waits behind another's message.
-            self._drains[contact] = self._background.spawn(self._drain(contact))
-        return message.id
-
-    async def _drain(self, contact: Jid) -> None:
-        """Send what waits for one contact, one by one."""
-        try:
-            while message := self._queue.first(contact):
-                await self._send_queued(message)
-        finally:
-            # Here and not when the task is seen to be done: what is queued in between would find nobody to send it.
-            del self._drains[contact]
-
-    async def _send_queued(self, message: Queued) -> None:
-        """Send one message that waited, and take it out of the queue whatever becomes of it."""
-        sent = self._outbox.add(message.id, message.to, message.thread, markable=message.extras.markable)
-        deadline = _now() + message.expires_at - self._clock()
-        try:
-            await self._send(sent, message.body, message.extras, deadline)
-        except NotConnected:
-            self._dropped(message, "there was no session in time")
-        except NotConfirmed as error:
-            # Sent again, it would come twice if it had come.
-            log.warning("account %s: message %s to %s: %s", self._account, message.id, message.to, error)
-        except (BadText, Bounced) as error:
-            self._dropped(message, str(error))
-        finally:
-            self._queue.remove(message)
-
-    def _dropped(self, message: Queued, reason: str) -> None:
-        log.warning("account %s: message %s to %s was dropped: %s", self._account, message.id, message.to, reason)
-
-    def _clean(self, body: str, extras: Extras) -> str:
-        """Return a text as it will arrive; BadText if it, or the line above it, cannot be sent."""
-        if extras.subject:
-            clean_body(extras.subject, self._settings.max_body)
-        return clean_body(body, self._settings.max_body)
-
-    async def _send(self, sent: Sent, body: str, extras: Extras, deadline: float) -> None:
-        """Send until the server has the message.
-
-        Args:
-            sent: its record.
-            body: its text.
-            extras: what else it carries.
-            deadline: moment on the loop's clock.
-        """
-        self._sending.add(sent)
-        try:
-            async with self._slot(deadline):
-                while not await self._try_once(sent, body, extras, deadline):
-                    pass
-        finally:
-            self._sending.discard(sent)
-        self._sent += 1
-
-    @contextlib.asynccontextmanager
-    async def _slot(self, deadline: float) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._window.acquire()
-        except TimeoutError:
-            raise NotConnected(f"{WINDOW} messages are on their way already; nothing was sent") from None
-        try:
-            yield
-        finally:
-            self._window.release()
-
-    async def _try_once(self, sent: Sent, body: str, extras: Extras, deadline: float) -> bool:
-        """Send once. Returns False if the message certainly did not reach the server and may be sent again.
-
-        A ping goes behind the message. Stanzas are processed in order, so its reply says that the server has the
-        message if there are no acknowledgements (XEP-0198), and that a bounce of the server's own would be here.
-        """
-        await self._link.until_online(deadline)
-        # Made anew for each attempt: our own address may be another one now.
-        stanza = stanzas.chat(
-            sent.id, sent.to, body, sent.thread, wants_receipt=sent.wants_receipt, extras=extras, own=self._link.jid
+        return self._sending.queue_message(
+            to, body, message_id=message_id, thread=thread, extras=extras, max_age=max_age
         )
-        delivery = self._link.send(stanza)
-        fence = self._link.request(stanzas.ping(self._link.server))
-        try:
-            outcome = await self._outcome(delivery, deadline)
-            if outcome is Outcome.NOT_SENT:
-                return False
-            acknowledged = outcome is Outcome.ACKNOWLEDGED
-            passed = sent.bounce is not None or await _passed(
-                fence, min(deadline, _now() + FENCE_TIME) if acknowledged else deadline
-            )
-        finally:
-            fence.cancel()
-        if sent.bounce:
-            raise _bounced(sent)
-        if not acknowledged and not passed:
-            raise NotConfirmed(f"the connection broke before the server confirmed the message to {sent.to}")
-        return True
-
-    async def _outcome(self, delivery: Delivery, deadline: float) -> Outcome:
-        try:
-            await asyncio.wait({delivery.outcome}, timeout=max(deadline - _now(), 0.0))
-        except asyncio.CancelledError:
-            delivery.withdraw()
-            raise
-        if not delivery.outcome.done() and not delivery.withdraw():
-            raise NotConfirmed("the server did not confirm the message in time; it may have arrived")
-        outcome = delivery.outcome.result()
-        if outcome is Outcome.REFUSED:
-            raise BadText("the message cannot be written as XML")
-        if outcome is Outcome.NOT_SENT and _now() >= deadline:
-            raise NotConnected(f"account {self._account} could not send the message in time")
-        return outcome
 
     # Receiving
 
@@ -542,11 +380,10 @@ class BaseSession:
     async def send_to_room(self, room: str, body: str, *, message_id: str = "", timeout: float = 10.0) -> str:
         """See `Session.send_to_room`."""
         text = clean_body(body, self._settings.max_body)
-        message_id = _message_id(message_id)
+        message_id = message_id_of(message_id)
         deadline = _now() + timeout
-        async with self._slot(deadline):
+        async with self._sending.slot(deadline):
             await self._rooms.send(room, text, message_id, deadline)
-        self._sent += 1
         return message_id
 
     # What the link tells (`link.Listener`)
@@ -736,11 +573,11 @@ class BaseSession:
         sent = self._outbox.bounce(who, message.id_ or "", bounce, own)
         if sent is None:
             log.debug("account %s: an error from %s that belongs to none of our messages", self._account, who)
-        elif sent not in self._sending:
+        elif not self._sending.awaits(sent):
             log.warning("account %s: message %s to %s: %s", self._account, sent.id, sent.to, bounce.text)
             self._inbox.bounce(sent.to, sent.thread, bounce)
             for guest in self._guests.values():
-                guest.message_bounced(sent.id, _bounced(sent))
+                guest.message_bounced(sent.id, bounced(sent))
 
     def _decide(self, who: Jid) -> Decision:
         """Return, and log, what we answer to somebody who asks to see our presence."""
@@ -755,25 +592,6 @@ class BaseSession:
             self._answers.replaced(who)
         return decision
 
-    async def _ask(self, iq: Any, what: str) -> Any:
-        try:
-            reply = self._link.request(iq)
-        except NotConnected:
-            return None
-        return await self._answer(reply, what)
-
-    async def _answer(self, reply: asyncio.Future[Any], what: str) -> Any:
-        """Return the reply to one of our requests, or None, with a line in the log, if there is none."""
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT):
-                return await reply
-        except (TimeoutError, XMPPError, aioxmpp.errors.ErroneousStanza) as error:
-            reason = str(error) or f"no answer within {REQUEST_TIMEOUT:g} s"
-            log.warning("account %s: the server does not give us %s: %s", self._account, what, reason)
-        except ConnectionError:
-            pass  # the link has told why; the next session asks again
-        return None
-
     def _tell_news(self, *contacts: Jid) -> None:
         """Wake who waits for presence, and tell the guests of contacts (bare JIDs) whose presence may have changed."""
         self._news.set()
@@ -783,65 +601,6 @@ class BaseSession:
             if presence.show is not Show.NOT_IN_ROSTER:
                 for guest in self._guests.values():
                     guest.presence_changed(contact, presence)
-
-
-class ClientSession(BaseSession):
-    """A client's login: our server keeps the roster, tells our presence to who may see it, and copies messages."""
-
-    def client_made(self, client: Any) -> None:
-        """Also take the roster's changes."""
-        super().client_made(client)
-        client.stream.register_iq_request_handler(aioxmpp.IQType.SET, aioxmpp.roster.xso.Query, self.roster_pushed)
-
-    async def roster_pushed(self, iq: Any) -> None:
-        """Take a change of our roster, from our own account only (RFC 6121 section 2.1.6)."""
-        if stanzas.sender(iq, self._link.jid) != self._link.jid.bare:
-            raise aioxmpp.errors.XMPPAuthError(aioxmpp.ErrorCondition.FORBIDDEN)
-        for contact, subscription in (stanzas.roster_items(iq.payload) or {}).items():
-            self._presence.update_roster(contact, subscription)
-            if self._presence.may_see_us(contact):
-                self._answers.replaced(contact)
-        self._tell_news()
-
-    def _sign_in(self) -> None:
-        self._roster_known = False
-        roster = self._link.request(stanzas.roster_request())
-        # Right behind the request: the server knows that we want the roster's changes, and answers can reach us.
-        self._show_anew()
-        self._background.spawn(self._settle_in(roster))
-
-    def _show_anew(self) -> None:
-        settings = self._settings
-        self._post_surely(stanzas.available(settings.show, clean_status(settings.status), settings.priority))
-
-    def _buddies_changed(self, before: Mapping[Jid, None]) -> None:  # noqa: ARG002 - the server knows whom we have asked
-        if self._roster_known:
-            self._ask_buddies()
-
-    def _ask_buddies(self) -> None:
-        """Ask the buddies to show us their presence who have not allowed it yet."""
-        if self._settings.subscribe:
-            for buddy in self._presence.unsubscribed_buddies():
-                self._post_surely(stanzas.subscription("subscribe", buddy))
-
-    def _subscription_came(self, presence: Any, who: Jid) -> None:
-        kind = presence.type_
-        if kind is aioxmpp.PresenceType.SUBSCRIBE:
-            self._link.post(stanzas.subscription(self._decide(who).value, who))
-        elif kind in (aioxmpp.PresenceType.SUBSCRIBED, aioxmpp.PresenceType.UNSUBSCRIBED):
-            log.info("account %s: %s has %s us", self._account, who, kind.value)
-
-    async def _settle_in(self, roster: asyncio.Future[Any]) -> None:
-        """Do at login what may take a moment: roster, subscriptions, carbon copies."""
-        query = await self._answer(roster, "the roster")
-        if query is not None and (items := stanzas.roster_items(query.payload)) is not None:
-            self._presence.load_roster({jid: kind or Subscription.NONE for jid, kind in items.items()})
-            self._roster_known = True
-            self._tell_news(*self._presence.seen())
-            self._ask_buddies()
-        features = await self._ask(stanzas.features_request(self._link.server), "its features")
-        if features is not None and stanzas.offers_carbons(features.payload):
-            await self._ask(stanzas.carbons_request(), "carbon copies")
 
 
 def _buddies(settings: AccountSettings) -> Mapping[Jid, None]:
@@ -855,49 +614,6 @@ def _buddies(settings: AccountSettings) -> Mapping[Jid, None]:
 
 def _differ(one: AccountSettings, other: AccountSettings, keys: Iterable[str]) -> bool:
     return any(getattr(one, key) != getattr(other, key) for key in keys)
-
-
-async def _passed(fence: asyncio.Future[Any], deadline: float) -> bool:
-    """Return True if the server answered the ping by ``deadline``, be it with an error."""
-    await asyncio.wait({fence}, timeout=max(deadline - _now(), 0.0))
-    if not fence.done():
-        return False
-    error = fence.exception()
-    return error is None or isinstance(error, (XMPPError, aioxmpp.errors.ErroneousStanza))
-
-
-async def _comes_true(sent: Sent, condition: Callable[[], bool], timeout: float) -> bool:
-    """Wait until something has become of a sent message; False if it has not within ``timeout`` seconds.
-
-    Raises:
-        Bounced: the message came back.
-    """
-    changed = asyncio.Event()
-    sent.watchers.append(changed.set)
-    try:
-        async with asyncio.timeout(timeout):
-            while not (condition() or sent.bounce):
-                changed.clear()
-                await changed.wait()
-    except TimeoutError:
-        return False
-    finally:
-        sent.watchers.remove(changed.set)
-    if not condition():
-        raise _bounced(sent)
-    return True
-
-
-def _bounced(sent: Sent) -> Bounced:
-    assert sent.bounce is not None  # noqa: S101 - the callers have looked
-    return Bounced(f"{sent.to}: {sent.bounce.text}", sent.bounce.condition)
-
-
-def _message_id(given: str) -> str:
-    """Return the stanza id to use: the given one, or a random one."""
-    if not given:
-        return secrets.token_hex(12)
-    return clean_body(given, 256)
 
 
 def _now() -> float:

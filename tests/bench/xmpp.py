@@ -47,7 +47,7 @@ async def _timed(send: Send, finish: Send, pipe: Connection) -> None:
 
 async def _ours(table: dict[str, Any], to: str, pipe: Connection) -> None:
     from agi_xmpp.config import AccountSettings
-    from agi_xmpp.xmpp.session import ClientSession
+    from agi_xmpp.xmpp.client import ClientSession
 
     session = ClientSession("bench", AccountSettings.model_validate(table))
     await session.start()

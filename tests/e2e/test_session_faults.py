@@ -102,7 +102,7 @@ async def test_a_wait_survives_a_server_that_goes_and_comes_back(
             await session.ready(20)
             assert session.info().connects == 2
             # All of them before bob comes: ejabberd delivers what it stored after what comes meanwhile.
-            await asyncio.gather(*session._drains.values())
+            await asyncio.gather(*session._sending._drains.values())
             async with Buddy.online(server, bob.jid, bob.password) as buddy:
                 notes = [await buddy.hears(lambda message: message.body.startswith("note")) for _ in queued]
                 assert [note.body for note in notes] == [f"note {number}" for number in range(5)]

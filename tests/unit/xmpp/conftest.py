@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
+from agi_xmpp import pace
 from agi_xmpp.xmpp.membership import Timing
 from tests.unit.xmpp.fake import FakeServer
 from tests.unit.xmpp.house import PATIENT, House, MakeHouse
@@ -31,6 +32,12 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     finally:
         gc.enable()
     assert complaints == []
+
+
+@pytest.fixture
+def quick_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first attempt after a failure comes soon."""
+    monkeypatch.setattr(pace, "FIRST", 0.02)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from agi_xmpp.config import AccountSettings
-from agi_xmpp.xmpp.session import ClientSession
+from agi_xmpp.xmpp.client import ClientSession
 from tests.unit.xmpp.fake import PASSWORD, FakeServer
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from agi_xmpp.errors import Bounced, NotConnected, Refused
 from agi_xmpp.xmpp import commands
+from agi_xmpp.xmpp.client import ClientSession
 from agi_xmpp.xmpp.model import (
     Command,
     CommandResult,
@@ -25,7 +26,6 @@ from agi_xmpp.xmpp.model import (
     Session,
     Show,
 )
-from agi_xmpp.xmpp.session import ClientSession
 from tests.unit.xmpp.fake import CLIENT, FakeServer
 from tests.unit.xmpp.login import logged_in
 

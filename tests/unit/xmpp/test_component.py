@@ -14,10 +14,10 @@ from agi_xmpp import pace
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import BadJid
 from agi_xmpp.xmpp import component as component_module
+from agi_xmpp.xmpp.client import ClientSession
 from agi_xmpp.xmpp.component import ComponentSession, make_session
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Guest, IncomingMessage, Show
-from agi_xmpp.xmpp.session import ClientSession
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, FakeServer
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")

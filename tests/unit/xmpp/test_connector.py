@@ -21,10 +21,10 @@ from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import LoginFailed, NotConnected, TlsFailed, XmppError
 from agi_xmpp.pace import Pace
 from agi_xmpp.xmpp import link
+from agi_xmpp.xmpp.client import ClientSession
 from agi_xmpp.xmpp.connector import Connector, security
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import SessionState
-from agi_xmpp.xmpp.session import ClientSession
 from agi_xmpp.xmpp.srv import NoService, Target
 from tests.unit.xmpp.conftest import server_context
 from tests.unit.xmpp.fake import PASSWORD, TOKEN, FakeServer

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from agi_xmpp.xmpp.client import ClientSession
 from agi_xmpp.xmpp.model import IncomingMessage, Jid, Presence, SessionInfo, SessionState, Show
-from agi_xmpp.xmpp.session import ClientSession
 
 BOB = Jid("bob", "x.org", "pc")
 

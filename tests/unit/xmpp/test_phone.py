@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.errors import Refused
 from agi_xmpp.xmpp import errands, phone
+from agi_xmpp.xmpp.client import ClientSession
 from agi_xmpp.xmpp.component import make_session
 from agi_xmpp.xmpp.model import Jid, Show
 from agi_xmpp.xmpp.phone_model import ActionType, ContactState, EventType, PhoneAction, PhoneEvent, PhonePort
-from agi_xmpp.xmpp.session import ClientSession
 from agi_xmpp.xmpp.xso.phone import NAMESPACE
 from tests.unit.xmpp.fake import CLIENT, PASSWORD, Conversation, FakeServer
 from tests.unit.xmpp.house import lines

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from agi_xmpp import pace
 from agi_xmpp.config import AccountSettings
 from agi_xmpp.config.account import RoomSettings
 from agi_xmpp.errors import BadJid
@@ -19,17 +18,16 @@ from agi_xmpp.xmpp.model import SessionState, Show
 from agi_xmpp.xmpp.session import BaseSession
 from tests.unit.xmpp import test_component as component
 from tests.unit.xmpp.fake import CLIENT, FakeServer
-from tests.unit.xmpp.test_session import BOTH, online, presence, running, say
+from tests.unit.xmpp.sessions import BOTH, online, presence, running, say
 from tests.unit.xmpp.test_session_rooms import ROOM, in_room
 
-pytestmark = pytest.mark.usefixtures("nothing_left_behind")
+pytestmark = pytest.mark.usefixtures("nothing_left_behind", "quick_pace")
 
 BOB, EVE = "bob@fake.test", "eve@fake.test"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "FIRST", 0.02)
+def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "SETTLE_TIME", 0.0)
 
 

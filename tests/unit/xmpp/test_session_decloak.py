@@ -14,7 +14,7 @@ from agi_xmpp.xmpp import session as session_module
 from agi_xmpp.xmpp.model import SessionState, Show
 from agi_xmpp.xmpp.session import BaseSession
 from tests.unit.xmpp.fake import CLIENT, DISCO, Conversation, FakeServer
-from tests.unit.xmpp.test_session import BOB, BOTH, online, until_state
+from tests.unit.xmpp.sessions import BOB, BOTH, online, until_state
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 

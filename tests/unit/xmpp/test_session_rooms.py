@@ -12,7 +12,7 @@ import pytest
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged
 from agi_xmpp.xmpp.session import BaseSession
 from tests.unit.xmpp.fake import CLIENT, FakeServer
-from tests.unit.xmpp.test_session import online, say
+from tests.unit.xmpp.sessions import online, say
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 

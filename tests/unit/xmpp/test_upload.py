@@ -17,7 +17,7 @@ from agi_xmpp.xmpp.session import BaseSession
 from agi_xmpp.xmpp.upload import MAX_SERVICES
 from tests.unit.xmpp.conftest import server_context
 from tests.unit.xmpp.fake import DISCO, Conversation, FakeServer
-from tests.unit.xmpp.test_session import online, running
+from tests.unit.xmpp.sessions import online, running
 from tests.unit.xmpp.web import Exchange, Web
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
