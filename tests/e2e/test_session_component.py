@@ -251,7 +251,7 @@ async def test_a_wait_survives_a_server_that_goes_and_comes_back(
             queued = [session.queue_message(bob.jid, f"note {number}") for number in range(5)]
             await server.start()
             await session.ready(20)
-            await asyncio.gather(*session._drains.values())
+            await asyncio.gather(*session._sending._drains.values())
             async with Buddy.online(server, bob.jid, bob.password) as buddy:
                 notes = [await buddy.hears(lambda message: message.body.startswith("note")) for _ in queued]
                 assert [note.id for note in notes] == queued
