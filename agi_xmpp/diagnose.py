@@ -17,6 +17,7 @@ from typing import Any
 
 from agi_xmpp.ami import privileges
 from agi_xmpp.ami.connection import connect
+from agi_xmpp.ami.messages import Handover
 from agi_xmpp.config import AccountSettings, AmiSettings, ConferenceSettings, PhoneSettings, Settings
 from agi_xmpp.control import NoPermission, NoService, ask
 from agi_xmpp.errors import AgiXmppError, AmiError, XmppError
@@ -94,7 +95,7 @@ async def check_asterisk(
         say: gets each line.
     """
     try:
-        missing = await privileges.check(settings, privileges.needed(phone))
+        missing = await privileges.check(settings, privileges.needed(phone, conference))
     except AmiError as error:
         say(f"ami: FAILED: {error}")
         return False
@@ -105,12 +106,13 @@ async def check_asterisk(
         return False
     say(f"ami: logged in to {settings.host}:{settings.port} as {settings.username}; it has the rights that we need")
     try:
-        connection = await connect(settings, lambda _event: None)
+        handover = Handover()
+        connection = await connect(settings, handover.event)
         try:
             well = phone is None or await check_exchange(phone, connection, say)
             if conference is not None:
                 agent = SipAgent(conference.sip)
-                well = await check_conferences(conference, connection, agent.options, say) and well
+                well = await check_conferences(conference, connection, handover, agent.options, say) and well
             return well
         finally:
             await connection.log_off()

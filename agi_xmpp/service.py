@@ -298,7 +298,8 @@ class Service:
             return
         misses_events = self._conferences is not None and self._conferences.is_deaf
         try:
-            missing = await privileges.missing_privileges(self._ami, privileges.needed(self.settings.phone))
+            classes = privileges.needed(self.settings.phone, self.settings.conference)
+            missing = await privileges.missing_privileges(self._ami, classes)
             if missing or misses_events or not self._ami.info().events:
                 await self._ami.log_in_anew()
                 log.info("reload: logged in to Asterisk anew, in case the manager user has got more rights")

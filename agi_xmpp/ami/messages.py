@@ -7,11 +7,12 @@ manager user needs the class ``user`` in its line ``read =`` for that, and ``mes
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote, unquote_to_bytes
 
 from agi_xmpp.ami.model import Ami, Message
@@ -25,6 +26,9 @@ _BODY: Final = "Base64Body: "
 #: Bytes of the longest text that one action can carry: Base64 makes four of three.
 MAX_BODY: Final = (LINE_BYTES - len(_BODY)) // 4 * 3
 
+#: Seconds for the event of a text. It comes at once if it comes.
+HANDOVER_TIME: Final = 2.0
+
 #: Seconds for Asterisk to answer a question. It takes a millisecond.
 ASK_TIME: Final = 1.0
 
@@ -32,6 +36,10 @@ ASK_TIME: Final = 1.0
 _FROM = re.compile(r"(?:.*<)?sips?:([^@<>\"]+)@[^<>\"]+>?", re.DOTALL)
 _CALLER = re.compile(r'"(.*)" <.*>', re.DOTALL)
 _HOST = re.compile(r"sips?:(?:[^@<>\"\s]*@)?([0-9A-Za-z.:\[\]-]+)(?:;[^<>\"\s]*)?")
+
+
+class _Actions(Protocol):
+    async def action(self, name: str, headers: Mapping[str, str] | None = None) -> Message: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,38 @@ def read_text(event: Message) -> OutsideText | None:
         return None
     user = _FROM.fullmatch(sender)
     return OutsideText(number, unquote(user[1]), caller, text) if user is not None else None
+
+
+class Handover:
+    """Whether the dialplan hands texts on to us, for `agi-xmpp check --online`. Give it the connection's events."""
+
+    def __init__(self) -> None:
+        self._came = asyncio.Event()
+
+    def event(self, event: Message) -> None:
+        """Take an event."""
+        if event.get("UserEvent") == EVENT:
+            self._came.set()
+
+    async def works(self, ami: _Actions, context: str) -> bool:
+        """Run the extension ``s`` of a context, which hands on that there is no text, and tell whether that has come.
+
+        Args:
+            ami: the manager connection; its user needs the class ``originate``.
+            context: of the dialplan, a ``message_context``.
+
+        Raises:
+            AmiError: see `Ami.action`.
+        """
+        self._came.clear()
+        call = {"Channel": f"Local/s@{context}/n", "Application": "NoOp", "Async": "true"}
+        await ami.action("Originate", call)
+        try:
+            async with asyncio.timeout(HANDOVER_TIME):
+                await self._came.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 async def is_caller_of(ami: Ami, endpoint: str, caller: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from agi_xmpp.ami.connection import connect
 from agi_xmpp.ami.model import Message
-from agi_xmpp.config import AmiSettings, PhoneSettings
+from agi_xmpp.config import AmiSettings, ConferenceSettings, PhoneSettings
 from agi_xmpp.errors import AmiForbidden, AmiNotConnected, AmiRefused
 
 #: Classes of the line ``write =``: an action that needs the class and does nothing without arguments, and what we need
@@ -22,6 +22,7 @@ WRITE: Final[Mapping[str, tuple[str, str]]] = {
     "originate": ("Originate", "for click to dial, and to invite phones to conferences"),
     "agent": ("QueuePause", "to pause queues"),
     "reporting": ("CoreSettings", "to list calls and conferences"),
+    "message": ("MessageSend", "to write to phones outside of calls"),
 }
 
 #: Seconds for an event that comes at once if it comes.
@@ -31,13 +32,18 @@ _EVENT_TIME = 2.0
 _FAILING_CALL = {"Channel": "None/agi-xmpp-check", "Application": "NoOp", "Async": "true"}
 
 
-def needed(phone: PhoneSettings | None) -> list[str]:
+def needed(phone: PhoneSettings | None, conference: ConferenceSettings | None) -> list[str]:
     """Return the classes of `WRITE` that the settings need.
 
     Args:
         phone: ``[phone]``; None without.
+        conference: ``[conference]``; None without.
     """
-    return [name for name in WRITE if name != "agent" or (phone is not None and phone.pause_queues)]
+    special = {
+        "agent": phone is not None and phone.pause_queues,
+        "message": conference is not None and bool(conference.texts_outside_calls),
+    }
+    return [name for name in WRITE if special.get(name, True)]
 
 
 class _Actions(Protocol):

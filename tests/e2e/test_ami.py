@@ -170,8 +170,9 @@ async def test_of_a_user_who_may_read_all_only_what_is_needed_comes(exchange: As
 
 async def test_what_a_manager_user_lacks_is_named(exchange: Asterisk) -> None:
     missing = await check(settings(exchange.ami_port, "clerk"))
-    wanted = ["add call to", "add agent to", "add reporting to", "add call to the manager user's line read ="]
-    assert [sentence.startswith(words) for sentence, words in zip(missing, wanted, strict=True)] == [True] * 4
+    wanted = [f"add {name} to" for name in ("call", "agent", "reporting", "message")]
+    wanted.append("add call to the manager user's line read =")
+    assert [sentence.startswith(words) for sentence, words in zip(missing, wanted, strict=True)] == [True] * 5
     async with online(exchange.ami_port, user="clerk") as (ami, _events):
         with pytest.raises(AmiForbidden, match=r"clerk may not do Redirect: in \[clerk\] of manager.conf, add call to"):
             await ami.action("Redirect", {"Channel": "x", "Context": "e2e", "Exten": "talk", "Priority": "1"})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.testbed.conference import OWN_LEG, ConferenceExchange, device
+from agi_xmpp.config import AmiSettings, ConferenceSettings
+from agi_xmpp.diagnose import check_asterisk
+from tests.e2e.garden import open_garden
+from tests.testbed.conference import CONFERENCE_CONTEXT, OWN_LEG, ConferenceExchange, device
 from tests.testbed.hall import Hall, open_hall
+from tests.testbed.messenger import Messenger
 from tests.testbed.muc import Attendee
 from tests.testbed.rootfs import Rootfs
 from tests.testbed.softphone import Softphone, Text
@@ -242,5 +246,150 @@ async def test_bursts_are_whole_and_in_order(hall: Hall) -> None:
         await phone.hears_nothing_until("end")
 
 
-def _by_name(bodies: list[str]) -> dict[str, list[str]]:
-    return {name: [body for body in bodies if body.startswith(name)] for name in ("alice", "carol", "romeo")}
+async def test_a_real_softphone_writes_and_reads(hall: Hall) -> None:
+    number = some_number()
+    (alice,) = await hall.phones("101")
+    async with Messenger(hall.exchange, "102", number) as bob:
+        await hall.dial(alice, number)
+        await bob.call(number)
+        await bob.connected()
+        romeo = await hall.enter("romeo", number)
+        for name in ("Alice A", "Bob B"):
+            await romeo.sees(name)
+        await texts_flow(romeo, alice)
+        await bob.hears("mark")
+        await bob.write("bob :) in: baresip ü")
+        await romeo.hears("bob :) in: baresip ü", nick="Bob B")
+        await alice.hears("bob :) in: baresip ü", display="Bob B")
+        for count in range(BURST):
+            romeo.say(f"romeo {count}")
+            await bob.write(f"bob {count}")
+        said = {name: [f"{name} {count}" for count in range(BURST)] for name in ("bob", "romeo")}
+        bodies = [(await romeo.hears(timeout=60)).body for _ in range(2 * BURST)]
+        assert _by_name(bodies, "romeo", "bob") == said
+        assert _by_name([(await alice.hears(timeout=60)).body for _ in range(2 * BURST)], "romeo", "bob") == said
+        await bob.hears(f"romeo {BURST - 1}")
+        await bob.write("/who")
+        await bob.hears(f"[private] {number}: in chat Romeo; on the phone Alice A, Bob B.")
+        assert bob.texts[1:-1] == said["romeo"]
+        romeo.say("end")
+        await romeo.hears_nothing_until("end")
+
+
+async def test_all_devices_of_an_endpoint_read_though_one_is_gone(hall: Hall) -> None:
+    number = some_number()
+    desk, lost = await hall.phones("102", "102")
+    await hall.dial(desk, number)
+    romeo = await hall.enter("romeo", number)
+    await romeo.sees("Bob B")
+    await texts_flow(romeo, desk, lost)
+    await lost.lose_power()
+    romeo.say("one")
+    romeo.say("two")
+    await desk.hears_nothing_until("one")
+    await desk.hears_nothing_until("two")
+
+
+async def test_a_room_of_another_service(rootfs: Rootfs, xmpp_server: XmppServer, tmp_path: Path) -> None:
+    keys = {"texts_outside_calls": list(OUTSIDE)}
+    async with (
+        ConferenceExchange(rootfs, outside_calls=OUTSIDE) as exchange,
+        open_garden(exchange, xmpp_server, tmp_path, conference=keys) as garden,
+    ):
+        romeo = await garden.opened()
+        alice, call = await garden.dial("101")
+        carol, _ = await garden.dial("103")
+        for name in ("Alice A", "Carol C"):
+            await romeo.sees(name)
+        await texts_flow(romeo, alice, carol)
+        romeo.say("from the garden")
+        await alice.hears("from the garden", display="Romeo")
+        assert is_outside(await carol.hears("from the garden", display="Romeo"))
+        assert await write(carol, garden.number, "from carol") == 202
+        await romeo.hears("from carol", nick="Carol C")
+        await alice.hears("from carol", display="Carol C")
+        await call.send("from alice")
+        await romeo.hears("from alice", nick="Alice A")
+        await carol.hears("from alice", display="Alice A")
+        romeo.whisper("Carol C", "only you")
+        await carol.hears("[private] <Romeo> only you")
+        romeo.say("end")
+        for phone in (alice, carol):
+            await phone.hears_nothing_until("end")
+
+
+async def test_a_reload_takes_other_phones_in_place(hall: Hall) -> None:
+    number = some_number()
+    (carol,) = await hall.phones("103")
+    await hall.dial(carol, number)
+    romeo = await hall.enter("romeo", number)
+    await romeo.sees("Carol C")
+    await texts_flow(romeo, carol)
+    await take_up(hall, "102")
+    romeo.say("she reads within her call now, and her profile has no texts")
+    await romeo.hears("she reads within her call now, and her profile has no texts")
+    await take_up(hall, *OUTSIDE)
+    romeo.say("again")
+    await carol.hears_nothing_until("again")
+    assert await romeo.is_in()
+
+
+async def take_up(hall: Hall, *phones: str) -> None:
+    """Let agi-xmpp take other phones for those that read outside of calls."""
+    sections = hall.service.sections
+    sections["conference"] = {**sections["conference"], "texts_outside_calls": phones}
+    await hall.service.reload()
+
+
+async def test_what_check_says(hall: Hall) -> None:
+    assert await checked(hall) == (
+        True,
+        f"conferences: Asterisk has the context {CONFERENCE_CONTEXT}, and takes texts from {OWN_LEG}",
+    )
+    assert await checked(hall, phones=["102", "999"]) == (
+        False,
+        "conferences: FAILED: Asterisk has no endpoint 999 (conference.texts_outside_calls), or func_pjsip_endpoint is"
+        " not loaded",
+    )
+    well, line = await checked(hall, read="call")
+    assert not well
+    assert "add user to the manager user's line read = in manager.conf" in line
+    well, line = await checked(hall, write="call,originate,reporting")
+    assert not well
+    assert line.startswith("ami: FAILED: [agi-xmpp] lacks a right: add message to the manager user's line write =")
+    contexts = ("[conferences]", "exten => _6XXX,1,Answer()", "[conference-invited]", "exten => s,1,NoOp()")
+    await hall.exchange.dialplan("\n".join(contexts) + "\n")
+    well, line = await checked(hall)
+    assert not well
+    assert "the context conferences-texts, a message_context in pjsip.conf, does not hand texts on" in line
+
+
+async def checked(
+    hall: Hall,
+    *,
+    phones: Sequence[str] = OUTSIDE,
+    read: str = "call,user",
+    write: str = "call,originate,reporting,message",
+) -> tuple[bool, str]:
+    """Return whether `agi-xmpp check --online` finds all well, and its first failure, or else its last line.
+
+    Args:
+        hall: whose Asterisk is asked.
+        phones: ``conference.texts_outside_calls``.
+        read, write: rights of the manager user.
+    """
+    exchange = hall.exchange
+    await exchange.grants(read, write)
+    sip = {"port": exchange.sip_port, "endpoint": OWN_LEG, "password": exchange.passwords[OWN_LEG]}
+    keys = {"account": "conference", "context": CONFERENCE_CONTEXT, "sip": sip, "texts_outside_calls": list(phones)}
+    ami = {"port": exchange.ami_port, "username": exchange.manager_user, "password": exchange.manager_secret}
+    lines: list[str] = []
+    well = await check_asterisk(
+        AmiSettings.model_validate(ami), None, ConferenceSettings.model_validate(keys), lines.append
+    )
+    return well, next((line for line in lines if "FAILED" in line), lines[-1])
+
+
+def _by_name(bodies: list[str], *names: str) -> dict[str, list[str]]:
+    names = names or ("alice", "carol", "romeo")
+    return {name: [body for body in bodies if body.startswith(name)] for name in names}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agi_xmpp import render
+from agi_xmpp.ami.messages import EVENT, OutsideText, read_text
 from agi_xmpp.config import parse
 from agi_xmpp.diagnose import check_asterisk
 from agi_xmpp.render import FORMATS, find
@@ -27,7 +28,8 @@ LEG_PASSWORD = re.findall(r"^password = (\S+)$", SAMPLES["pjsip.conf"], flags=re
 #: The machine of the tests need not have a name that leads to an address.
 ON_LOOPBACK = "direct_media = no\nmedia_address = 127.0.0.1\nbind_rtp_to_media_address = yes\n"
 PHONE = (
-    "[{0}]\ntype = endpoint\ncontext = internal\ndisallow = all\nallow = ulaw\naors = {0}\n{1}\n"
+    "[{0}]\ntype = endpoint\ncontext = internal\nmessage_context = conferences-texts\n"
+    "disallow = all\nallow = ulaw\naors = {0}\n{1}\n"
     f"{ON_LOOPBACK}[{{0}}]\ntype = aor\nmax_contacts = 1\n"
 )
 
@@ -123,6 +125,22 @@ async def test_check_finds_all_that_the_settings_name(exchange: Asterisk) -> Non
     lines: list[str] = []
     assert await check_asterisk(settings.ami, None, settings.conference, lines.append), lines
     assert lines[-1] == "conferences: Asterisk has the context conferences, and takes texts from agi-xmpp"
+
+
+async def test_what_is_written_outside_of_calls_is_handed_on(exchange: Asterisk, phones: dict[str, Softphone]) -> None:
+    async def write(number: str, text: str) -> int:
+        headers = {"Content-Type": "text/plain"}
+        return (await phones["101"].request("MESSAGE", number, headers=headers, body=text)).status_code
+
+    ami = await exchange.ami()
+    events = ami.subscribe(lambda event: event.get("UserEvent") == EVENT)
+    for text in ("great :) note: it", 'x):0:3 ${EXTEN}, 100%: "a"', "two\nlines", ":" * 1023, "%" * 1023, ""):
+        assert await write("6000", text) == 202
+        came = read_text(await events.get(lambda _event: True, 10))
+        assert came == OutsideText("6000", "101", "Alice (A, B)", text)
+    events.close()
+    for other in ("101", "5999"):
+        assert await write(other, "x") == 404
 
 
 async def test_our_own_call_reaches_conferences_only(exchange: Asterisk, phones: dict[str, Softphone]) -> None:

@@ -57,7 +57,7 @@ callerid = "{caller}" <{name}>
 _AOR = """
 [{name}]
 type = aor
-max_contacts = 1
+max_contacts = {contacts}
 remove_existing = yes
 """
 _AUTH = """
@@ -99,8 +99,8 @@ class ConferenceExchange(Asterisk):
         rootfs: where Asterisk is.
         modules: loaded besides.
         files: further configuration files by name.
-        outside_calls: numbers of phones that write and read outside of calls, as the documents have it; with any, the
-            manager user may do what that needs, and all phones can write so.
+        outside_calls: numbers of phones that write and read outside of calls, as the documents have it; two devices
+            can be registered for each. With any, the manager user may do what that needs, and all phones can write so.
 
     Attributes:
         passwords: of the endpoints that have one, by their name; ``agi-xmpp`` is there.
@@ -116,9 +116,13 @@ class ConferenceExchange(Asterisk):
         outside_calls: Sequence[str] = (),
     ) -> None:
         self.outside_calls = outside_calls
+        self._may_read = "call,user" if outside_calls else "call"
+        self._may_write = "call,originate,reporting,message" if outside_calls else "call,originate,reporting"
         self.passwords = {name: secrets.token_hex(8) for name in (*WITH_PASSWORD, OWN_LEG)}
         phones = [
-            self._endpoint(number, PHONE_CONTEXT, name) + _AOR.format(name=number) for number, name in NAMES.items()
+            self._endpoint(number, PHONE_CONTEXT, name)
+            + _AOR.format(name=number, contacts=2 if number in outside_calls else 1)
+            for number, name in NAMES.items()
         ]
         own = self._endpoint(OWN_LEG, f"{CONFERENCE_CONTEXT}-chat", "Chat")
         super().__init__(
@@ -140,6 +144,12 @@ class ConferenceExchange(Asterisk):
         finally:
             ami.unsubscribe(joins)
         return call, joined["Channel"]
+
+    async def grants(self, read: str, write: str) -> None:
+        """Give the manager user other rights, such as ``call,user``; they count from its next login on."""
+        self._may_read, self._may_write = read, write
+        self.write("manager.conf", self._configuration()["manager.conf"])
+        await self.cli("manager reload")
 
     def phone(self, number: str) -> Softphone:
         """Return a phone of these people; use it by ``async with``."""
@@ -178,8 +188,8 @@ class ConferenceExchange(Asterisk):
 secret = {self.manager_secret}
 deny = 0.0.0.0/0.0.0.0
 permit = 127.0.0.1/255.255.255.255
-read = call{",user" if self.outside_calls else ""}
-write = call,originate,reporting{",message" if self.outside_calls else ""}
+read = {self._may_read}
+write = {self._may_write}
 """
         return files
 

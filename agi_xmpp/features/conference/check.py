@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable
 
+from agi_xmpp.ami.messages import Handover
 from agi_xmpp.config import ConferenceSettings, SipSettings
 from agi_xmpp.errors import AmiRefused, SipError
 from agi_xmpp.features.phone.check import Manager, value_of
@@ -19,13 +20,18 @@ NAMED = 10
 
 
 async def check_conferences(
-    settings: ConferenceSettings, ami: Manager, options: Callable[[str], Awaitable[None]], say: Callable[[str], None]
+    settings: ConferenceSettings,
+    ami: Manager,
+    handover: Handover,
+    options: Callable[[str], Awaitable[None]],
+    say: Callable[[str], None],
 ) -> bool:
     """Ask Asterisk for ConfBridge, for the dialplan of the conferences, and for our SIP endpoint. True if all is well.
 
     Args:
         settings: ``[conference]``.
         ami: logged in, with all rights.
+        handover: is told its events.
         options: asks Asterisk by SIP whether we could call a number; "" asks for the endpoint alone.
         say: gets each line.
 
@@ -38,6 +44,7 @@ async def check_conferences(
     except AmiRefused as error:
         problems.append(f"Asterisk does not list conferences: {error}; is app_confbridge loaded?")
     problems += await _dialplan(settings, ami)
+    problems += await _outside_calls(settings, ami, handover)
     numbers = [room.number or name for name, room in settings.room.items()]
     try:
         await options(numbers[0] if numbers and not problems else "")
@@ -103,6 +110,41 @@ async def _dialplan(settings: ConferenceSettings, ami: Manager) -> list[str]:
             f"Asterisk has no extension s in the context {invited} (conference.invite_context), where phones go that"
             " take an invitation"
         )
+    return problems
+
+
+async def _outside_calls(settings: ConferenceSettings, ami: Manager, handover: Handover) -> list[str]:
+    """Return what phones lack that read outside of calls. Their ``set_var`` is not seen: Asterisk does not tell it."""
+    wrong, contexts = [], set()
+    for endpoint in settings.texts_outside_calls:
+        context = await value_of(ami, f"PJSIP_ENDPOINT({endpoint},message_context)")
+        if context:
+            contexts.add(context)
+        elif await value_of(ami, f"PJSIP_ENDPOINT({endpoint},context)"):
+            wrong.append(
+                f"what {endpoint} writes outside of calls does not reach us (conference.texts_outside_calls): its"
+                f" endpoint in pjsip.conf lacks message_context = {settings.context}-texts"
+            )
+        else:
+            wrong.append(
+                f"Asterisk has no endpoint {endpoint} (conference.texts_outside_calls), or func_pjsip_endpoint is not"
+                " loaded"
+            )
+    problems = wrong[:NAMED]
+    if len(wrong) > NAMED:
+        problems.append(f"and {len(wrong) - NAMED} more of conference.texts_outside_calls")
+    for context in sorted(contexts):
+        if not await _exists(ami, f"{context},s"):
+            problems.append(
+                f"the context {context}, a message_context in pjsip.conf, does not hand texts on: agi-xmpp render"
+                " conference-room writes one that does"
+            )
+        elif not await handover.works(ami, context):
+            problems.append(
+                f"what phones write outside of calls does not reach us from the context {context}: add user to the"
+                ' manager user\'s line read = in manager.conf; after that, asterisk -rx "manager reload", and restart'
+                " agi-xmpp if it runs"
+            )
     return problems
 
 

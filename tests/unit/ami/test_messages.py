@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agi_xmpp.ami import messages
 from agi_xmpp.ami.messages import (
     EVENT,
     MAX_BODY,
+    Handover,
     OutsideText,
     contacts,
     host_of,
@@ -131,6 +133,29 @@ async def test_where_a_phone_knows_asterisk(uri, host):
 )
 async def test_where_an_endpoint_has_phones(value, places):
     assert await contacts(asking(value), "103") == places
+
+
+class TestHandover:
+    async def test_the_event_comes(self):
+        handover = Handover()
+
+        def call(headers: dict[str, str]) -> dict[str, str]:
+            assert headers["Channel"] == "Local/s@conferences-texts/n"
+            handover.event({"Event": "UserEvent", "UserEvent": EVENT})
+            return {"Response": "Success"}
+
+        assert await handover.works(FakeAmi(Originate=call), "conferences-texts")
+
+    async def test_another_one_comes_or_an_old_one(self, monkeypatch):
+        monkeypatch.setattr(messages, "HANDOVER_TIME", 0.0)
+        handover = Handover()
+        handover.event({"Event": "UserEvent", "UserEvent": EVENT})
+
+        def call(_headers: dict[str, str]) -> dict[str, str]:
+            handover.event({"Event": "UserEvent", "UserEvent": "ConfResult"})
+            return {"Response": "Success"}
+
+        assert not await handover.works(FakeAmi(Originate=call), "conferences-texts")
 
 
 async def test_a_text_to_a_phone():

@@ -8,7 +8,7 @@ import pytest
 
 from agi_xmpp.ami import privileges
 from agi_xmpp.ami.privileges import WRITE, check, needed
-from agi_xmpp.config import PhoneSettings
+from agi_xmpp.config import ConferenceSettings, PhoneSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused
 from tests.unit.ami.manager import Manager
 
@@ -28,20 +28,32 @@ async def manager() -> AsyncIterator[Manager]:
             "Originate": FAILED_CALL,
             "QueuePause": ["Response: Error|Message: Need 'Interface' and 'Paused' parameters."],
             "CoreSettings": ["Response: Success|AMIversion: 11.0.0"],
+            "MessageSend": ["Response: Error|Message: A 'To' URI must be specified."],
         }
         yield listening
 
 
 def test_what_is_needed() -> None:
     keys: dict[str, Any] = {"account": "pbx", "context": "internal"}
-    assert "agent" in needed(PhoneSettings(**keys, pause_queues=True))
+    conference = ConferenceSettings(account="rooms", context="conferences")
     for phone in (None, PhoneSettings(**keys, pause_queues=False)):
-        assert needed(phone) == [name for name in WRITE if name != "agent"]
+        for rooms in (None, conference):
+            assert needed(phone, rooms) == [name for name in WRITE if name not in ("agent", "message")]
+    assert "agent" in needed(PhoneSettings(**keys, pause_queues=True), None)
+    assert "message" in needed(None, conference.model_copy(update={"texts_outside_calls": ["carol"]}))
 
 
 async def test_all_is_well(manager: Manager) -> None:
     assert await check(manager.settings()) == []
-    assert manager.names() == ["Setvar", "Originate", "QueuePause", "CoreSettings", "Originate", "Logoff"]
+    assert manager.names() == [
+        "Setvar",
+        "Originate",
+        "QueuePause",
+        "CoreSettings",
+        "MessageSend",
+        "Originate",
+        "Logoff",
+    ]
 
 
 @pytest.mark.parametrize("name", WRITE)

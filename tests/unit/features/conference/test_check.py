@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from agi_xmpp.ami import messages
+from agi_xmpp.ami.messages import EVENT, Handover
 from agi_xmpp.config import ConferenceSettings, SipSettings
 from agi_xmpp.errors import AmiRefused, SipRefused
 from agi_xmpp.features.conference import check
@@ -24,13 +26,22 @@ class Asterisk:
         self.asked_by_sip: list[str] = []
         self.sip_error: SipRefused | None = None
         self.collector: tuple[str, int] | None = None
+        self.values: dict[str, str] = {}
+        self.handover = Handover()
+        self.tells_texts = True
 
     async def action(self, name: str, headers: Mapping[str, str] | None = None) -> Mapping[str, str]:
-        assert name == "Getvar"
         assert headers is not None
+        if name == "Originate":
+            assert headers["Channel"] == "Local/s@conferences-texts/n"
+            if self.tells_texts:
+                self.handover.event({"Event": "UserEvent", "UserEvent": EVENT})
+            return {}
+        assert name == "Getvar"
         if self.mute:
             raise AmiRefused("No such function")
-        return {"Value": "0" if headers["Variable"] in self.missing else "1"}
+        variable = headers["Variable"]
+        return {"Value": self.values.get(variable, "0" if variable in self.missing else "1")}
 
     async def items(self, name: str, headers: Mapping[str, str] | None = None) -> Sequence[Mapping[str, str]]:
         if name in self.missing:
@@ -54,7 +65,7 @@ def settings(**room: object) -> ConferenceSettings:
 
 async def said(asterisk: Asterisk, wanted: ConferenceSettings | None = None) -> tuple[bool, list[str]]:
     lines: list[str] = []
-    well = await check_conferences(wanted or settings(), asterisk, asterisk.options, lines.append)
+    well = await check_conferences(wanted or settings(), asterisk, asterisk.handover, asterisk.options, lines.append)
     return well, lines
 
 
@@ -158,3 +169,52 @@ class TestCopies:
     async def test_an_endpoint_that_is_refused_is_told_once(self, asterisk, wanted):
         asterisk.sip_error = SipRefused("no", 401)
         assert len((await said(asterisk, wanted))[1]) == 1
+
+
+class TestOutsideCalls:
+    """Phones that read texts outside of calls."""
+
+    @pytest.fixture
+    def wanted(self) -> ConferenceSettings:
+        return settings().model_copy(update={"texts_outside_calls": ["carol"]})
+
+    @pytest.fixture
+    def asterisk(self) -> Asterisk:
+        asterisk = Asterisk()
+        asterisk.values["PJSIP_ENDPOINT(carol,message_context)"] = "conferences-texts"
+        return asterisk
+
+    async def test_all_is_well(self, asterisk, wanted):
+        assert (await said(asterisk, wanted))[0]
+
+    @pytest.mark.parametrize(
+        ("values", "complaint"),
+        [
+            ({"PJSIP_ENDPOINT(carol,message_context)": ""}, "lacks message_context = conferences-texts"),
+            (
+                {"PJSIP_ENDPOINT(carol,message_context)": "", "PJSIP_ENDPOINT(carol,context)": ""},
+                "Asterisk has no endpoint carol (conference.texts_outside_calls)",
+            ),
+            ({"DIALPLAN_EXISTS(conferences-texts,s,1)": "0"}, "the context conferences-texts, a message_context"),
+        ],
+    )
+    async def test_what_is_missing_is_named(self, asterisk, wanted, values, complaint):
+        asterisk.values |= values
+        well, (line,) = await said(asterisk, wanted)
+        assert not well
+        assert complaint in line
+
+    async def test_we_are_not_told(self, asterisk, wanted, monkeypatch):
+        monkeypatch.setattr(messages, "HANDOVER_TIME", 0.0)
+        asterisk.tells_texts = False
+        well, (line,) = await said(asterisk, wanted)
+        assert not well
+        assert "add user to the manager user's line read =" in line
+
+    @pytest.mark.parametrize(("count", "lines"), [(NAMED, NAMED), (NAMED + 1, NAMED + 1), (NAMED + 5, NAMED + 1)])
+    async def test_wrong_names_do_not_flood(self, asterisk, wanted, count, lines):
+        names = [f"phone{number}" for number in range(count)]
+        for name in names:
+            asterisk.values[f"PJSIP_ENDPOINT({name},message_context)"] = ""
+        wanted = wanted.model_copy(update={"texts_outside_calls": names})
+        assert len((await said(asterisk, wanted))[1]) == lines
