@@ -48,6 +48,7 @@ class TestPhonesAreOccupants:
         member = await romeo.sees("Alice A", role="participant")
         assert member.jid.startswith(f"101@{garden.hall.phones_domain}/"), "the owner sees the phone's own address"
         bob, _ = await garden.dial("102")
+        await romeo.sees("Bob B")
         juliet = await garden.enter("juliet")
         assert set(juliet.members) == {"Alice A", "Bob B", "Juliet", "Romeo"}
         await texts_flow(juliet, alice, bob)
