@@ -21,6 +21,7 @@ from agi_xmpp.errors import AgiXmppError, BadJid
 from agi_xmpp.features.contacts.addresses import Address, from_mail
 from agi_xmpp.features.phone.book.model import clean_text
 from agi_xmpp.features.phone.book.number import clean, read, tail
+from agi_xmpp.features.text_file import decode
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.model import Jid
 
@@ -226,7 +227,7 @@ def read_csv(data: bytes, country: str = "") -> Index:
     Raises:
         DirectoryError: the text names the line.
     """
-    text = _decode(data)
+    text = decode(data, DirectoryError)
     heading = re.split(r"[\r\n]", text, maxsplit=1)[0]
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count), strict=True)
     index = Index(country)
@@ -248,7 +249,7 @@ def read_toml(data: bytes, country: str = "") -> Index:
         DirectoryError: the text says what is wrong, and in which contact.
     """
     try:
-        contacts = _Contacts.model_validate(tomllib.loads(_decode(data).replace("\r\n", "\n"))).contact
+        contacts = _Contacts.model_validate(tomllib.loads(decode(data, DirectoryError).replace("\r\n", "\n"))).contact
     except tomllib.TOMLDecodeError as error:
         raise DirectoryError(f"not valid TOML: {error}") from None
     except RecursionError:
@@ -299,11 +300,3 @@ def _holder(jid: str, name: str, where: str) -> Holder:
     if not person.local:
         raise DirectoryError(f"{where}: {jid!r} is a server, and no person")
     return Holder(person, clean_text(name))
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DirectoryError(f"line {line}: not UTF-8 text; save it as UTF-8") from None

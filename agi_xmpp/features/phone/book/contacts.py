@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from agi_xmpp.errors import AgiXmppError
 from agi_xmpp.features.phone.book.model import Entry, entry
 from agi_xmpp.features.phone.book.number import Number, clean, read, tail
+from agi_xmpp.features.text_file import decode
 
 #: Headings in small letters. Google's and Outlook's exports name their columns as below; people write ``name;number``.
 _NAME = ("name", "full name", "display name", "displayname", "file as")
@@ -83,7 +84,7 @@ def read_csv(data: bytes, country: str = "", source: str = "") -> Index:
     Raises:
         ContactsError: the text names the line.
     """
-    text = _decode(data)
+    text = decode(data, ContactsError)
     delimiter = _delimiter(text)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     index = Index(country)
@@ -103,7 +104,7 @@ def read_toml(data: bytes, country: str = "", source: str = "") -> Index:
         ContactsError: the text names the line, or which contact is wrong.
     """
     try:
-        contacts = _Contacts.model_validate(tomllib.loads(_decode(data).replace("\r\n", "\n")))
+        contacts = _Contacts.model_validate(tomllib.loads(decode(data, ContactsError).replace("\r\n", "\n")))
     except tomllib.TOMLDecodeError as error:
         raise ContactsError(f"not valid TOML: {error}") from None
     except RecursionError:
@@ -176,14 +177,6 @@ def _add_row(index: Index, columns: _Columns, row: list[str], line: int, source:
     if found is not None:
         cells = (columns.cell(row, place).split(_VALUES) for place in columns.numbers)
         index.add((text for values in cells for text in values if text.strip()), found)
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ContactsError(f"line {line}: not UTF-8 text; save it as UTF-8") from None
 
 
 def _delimiter(text: str) -> str:
