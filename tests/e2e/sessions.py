@@ -31,6 +31,11 @@ def component(server: XmppServer, name: str = "pbx") -> Account:
     return Account(f"{name}-{secrets.token_hex(4)}@{server.component_domain}", server.component_secret)
 
 
+async def own_account(accounts: Accounts, kind: str) -> Account:
+    """Return an account of our own: a client's, or with ``component`` our address in the server's component."""
+    return component(accounts.server) if kind == "component" else await accounts("pbx")
+
+
 def settings(server: XmppServer, account: Login, *, port: int | None = None, **changes: Any) -> AccountSettings:
     """Return the settings of an account, or of the component; ``port`` is that of a proxy."""
     if account.jid.endswith(f"@{server.component_domain}"):

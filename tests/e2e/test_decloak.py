@@ -13,7 +13,7 @@ import pytest
 
 from agi_xmpp.xmpp.model import Show
 from agi_xmpp.xmpp.session import BaseSession
-from tests.e2e.sessions import component, online, settings
+from tests.e2e.sessions import online, own_account, settings
 from tests.e2e.test_session_presence import until_seen
 from tests.testbed.client import Buddy, Seen
 from tests.testbed.office import open_office
@@ -172,7 +172,7 @@ class TestVerb:
 @pytest.fixture(params=["client", "component"])
 async def pbx(request: pytest.FixtureRequest, accounts: Accounts) -> Login:
     """Our own account: a client's, and the component."""
-    return component(accounts.server) if request.param == "component" else await accounts("pbx")
+    return await own_account(accounts, request.param)
 
 
 @contextlib.asynccontextmanager

@@ -16,7 +16,7 @@ from agi_xmpp.xmpp import room_stanzas, stanzas
 from agi_xmpp.xmpp.jid import parse
 from agi_xmpp.xmpp.membership import Timing
 from agi_xmpp.xmpp.session import BaseSession
-from tests.e2e.sessions import component, online, settings
+from tests.e2e.sessions import online, own_account, settings
 from tests.testbed.client import Buddy
 from tests.testbed.proxy import Proxy
 from tests.testbed.room import RoomOf
@@ -42,7 +42,7 @@ async def bob(xmpp_server: XmppServer, accounts: Accounts) -> AsyncIterator[Budd
 @pytest.fixture(params=["client", "component"])
 async def login(request: pytest.FixtureRequest, accounts: Accounts) -> Login:
     """Our own account: a client's, and the component."""
-    return component(accounts.server) if request.param == "component" else await accounts("pbx")
+    return await own_account(accounts, request.param)
 
 
 @pytest.fixture

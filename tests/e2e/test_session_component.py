@@ -1,6 +1,7 @@
 """A component (XEP-0114) on real servers: what only it does, and what becomes of it when the network fails.
 
-What it has in common with a client's login is tested with both in test_session_messages.py and test_rooms.py.
+What it has in common with a client's login is tested with both in test_session_messages.py, test_session_faults.py and
+test_rooms.py.
 """
 
 from __future__ import annotations
@@ -21,11 +22,8 @@ from tests.e2e.sessions import beside_bob, component, online, running, settings,
 from tests.e2e.test_session_presence import until_seen
 from tests.testbed.client import Buddy
 from tests.testbed.proxy import Proxy
-from tests.testbed.rootfs import Rootfs
 from tests.testbed.service import Account, Service
 from tests.testbed.xmpp import Accounts, Ejabberd, Login, Prosody, XmppServer
-
-SERVERS = pytest.mark.parametrize("make", [Prosody, Ejabberd])
 
 
 @pytest.fixture
@@ -234,29 +232,6 @@ async def test_stop_into_silence_ends_in_time(accounts: Accounts, pbx: Login, pr
             await session.stop(1.0)
         proxy.cut()
         proxy.resume()
-
-
-@SERVERS
-@pytest.mark.parametrize("how", ["restart", "kill"])
-async def test_a_wait_survives_a_server_that_goes_and_comes_back(
-    rootfs: Rootfs, make: type[XmppServer], how: str
-) -> None:
-    async with make(rootfs) as server:
-        bob = await Accounts(server)("bob")
-        async with online(settings(server, component(server), buddies=[bob.jid], retry_max=1)) as session:
-            await session.send_message(bob.jid, "1 or 2?", thread="call-1")
-            waiting = asyncio.create_task(session.receive_message(bob.jid, 60, thread="call-1"))
-            await (server.stop() if how == "restart" else server.kill())
-            await until_state(session, SessionState.WAITING)
-            queued = [session.queue_message(bob.jid, f"note {number}") for number in range(5)]
-            await server.start()
-            await session.ready(20)
-            await asyncio.gather(*session._sending._drains.values())
-            async with Buddy.online(server, bob.jid, bob.password) as buddy:
-                notes = [await buddy.hears(lambda message: message.body.startswith("note")) for _ in queued]
-                assert [note.id for note in notes] == queued
-                buddy.say(session.info().jid, "1", thread="call-1")
-                assert (await waiting).body == "1"
 
 
 # A second connection

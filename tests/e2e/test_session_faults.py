@@ -10,7 +10,7 @@ import pytest
 
 from agi_xmpp.errors import NotConfirmed, NotConnected
 from agi_xmpp.xmpp.model import SessionState, Show
-from tests.e2e.sessions import beside_bob, online, running, settings, until_state
+from tests.e2e.sessions import beside_bob, online, own_account, running, settings, until_state
 from tests.testbed.client import Buddy
 from tests.testbed.proxy import Proxy
 from tests.testbed.rootfs import Rootfs
@@ -84,12 +84,13 @@ async def test_stop_into_silence_ends_in_time(accounts: Accounts, proxy: Proxy) 
 
 @SERVERS
 @pytest.mark.parametrize("how", ["restart", "kill"])
+@pytest.mark.parametrize("kind", ["client", "component"])
 async def test_a_wait_survives_a_server_that_goes_and_comes_back(
-    rootfs: Rootfs, make: type[XmppServer], how: str
+    rootfs: Rootfs, make: type[XmppServer], how: str, kind: str
 ) -> None:
     async with make(rootfs) as server:
         accounts = Accounts(server)
-        pbx, bob = await accounts("pbx"), await accounts("bob")
+        pbx, bob = await own_account(accounts, kind), await accounts("bob")
         async with online(settings(server, pbx, buddies=[bob.jid], retry_max=1)) as session:
             await session.send_message(bob.jid, "1 or 2?", thread="call-1")
             waiting = asyncio.create_task(session.receive_message(bob.jid, 60, thread="call-1"))

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from agi_xmpp.errors import BadText, Bounced, NotAcknowledged
-from tests.e2e.sessions import Login, beside_bob, component, online, settings, settled
+from tests.e2e.sessions import Login, beside_bob, online, own_account, settings, settled
 from tests.testbed.client import Buddy
 from tests.testbed.xmpp import Accounts
 
@@ -22,7 +22,7 @@ AWKWARD = (
 @pytest.fixture(params=["client", "component"])
 async def pbx(request: pytest.FixtureRequest, accounts: Accounts) -> Login:
     """Our own account: a client's, and the component."""
-    return component(accounts.server) if request.param == "component" else await accounts("pbx")
+    return await own_account(accounts, request.param)
 
 
 def long_text(characters: int) -> str:
