@@ -180,6 +180,23 @@ async def test_a_change_before_the_login_is_told_once_at_the_login(server: FakeS
         assert told == ([("", EVE), ("probe", EVE)] if server.does.component else [("", "")]) + [("subscribe", EVE)]
 
 
+async def test_a_change_between_two_sessions_is_told_once(server: FakeServer) -> None:
+    server.does.resume = False
+    async with online(server, subscribe=True) as session:
+        await settled(server, session)
+        server.unheard("presence")
+        await server.refuse()
+        server.conversation.fin()
+        while session._signed_in:
+            await session._link.next_change()
+        change(session, buddies=[EVE])
+        await server.listen()
+        await session.ready(10)
+        await settled(server, session)
+        assert await subscriptions(server) == [("subscribe", EVE)]
+        assert session.info().connects == 2
+
+
 async def test_a_change_while_the_roster_is_on_its_way(server: FakeServer) -> None:
     asked = asyncio.Event()
     go_on = asyncio.Event()
