@@ -73,11 +73,13 @@ async def test_directly(house):
     message = stanza(f"<message from='{ROMEO}' to='alice@phone.example.org' id='m1'>{x}</message>")
     assert house.phones.host.stanza_came(message)
     await house.until_called()
+    house.session.port.take()
     house.gateway.ami_disconnected()
     await house.settle()
-    (error,) = house.phones.port.take()
-    assert condition(error) == ("wait", "remote-server-timeout")
-    assert error.get("from") == "alice@phone.example.org"
+    (declined,) = house.session.port.take()
+    assert (declined.get("from"), declined.get("to")) == (ROOM, ROMEO)
+    assert "does not say what became of it" in "".join(declined.itertext())
+    assert house.phones.port.take() == []
 
 
 async def test_other_messages_to_phones_are_the_sessions(house):
