@@ -7,6 +7,7 @@ a server starts one for itself.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -138,7 +139,7 @@ async def accounts(xmpp_server: XmppServer) -> Accounts:
 @pytest.fixture
 async def scene(asterisk: Asterisk, xmpp_server: XmppServer, accounts: Accounts) -> AsyncIterator[Scene]:
     """Asterisk, agi-xmpp with the account ``pbx`` online, and bob, on each server in turn."""
-    pbx, bob_login = await accounts("pbx"), await accounts("bob")
+    pbx, bob_login = await asyncio.gather(accounts("pbx"), accounts("bob"))
     async with (
         Buddy.online(xmpp_server, bob_login.jid, bob_login.password) as bob,
         Service({"pbx": Account(xmpp_server, pbx.jid, pbx.password, buddies=(bob.jid,))}) as service,
