@@ -97,12 +97,15 @@ def test_texts_of_a_room(keys: str, length: int) -> None:
 @pytest.mark.parametrize("endpoint", ["a", "agi-xmpp_2.x", "e" * 79])
 def test_endpoints(endpoint: str) -> None:
     assert conference(sip={"endpoint": endpoint}).sip.endpoint == endpoint
+    assert conference(texts_outside_calls=[endpoint]).texts_outside_calls == [endpoint]
 
 
 @pytest.mark.parametrize("endpoint", ["", "a b", "a/b", "a@b", "e" * 80])
 def test_what_is_no_endpoint(endpoint: str) -> None:
     with pytest.raises(ConfigError, match=r"conference\.sip\.endpoint: .* is no endpoint of pjsip\.conf"):
         conference(sip={"endpoint": endpoint})
+    with pytest.raises(ConfigError, match=r"conference\.texts_outside_calls\.1: .* is no endpoint of pjsip\.conf"):
+        conference(texts_outside_calls=["carol", endpoint])
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
