@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.answers import codes, tree
 from tests.testbed.conference import NAMES, PHONE_CONTEXT, ConferenceExchange
 from tests.testbed.hall import PHONES_ACCOUNT, Hall, open_hall
 from tests.testbed.muc import Attendee, Refused
@@ -218,7 +219,9 @@ class TestRestarts:
         await texts_flow(romeo, "Alice A")
         await alice.hears("mark")
         await hall.service.stop()
-        assert {110, 332} <= (await romeo.sees_gone("Romeo")).codes
+        left = await romeo.buddy.sees(lambda seen: seen.sender == romeo.of("Romeo") and seen.type == "unavailable")
+        assert {110, 332} <= codes(tree(left))
+        assert "Enter again" in left.status, "what clients that do not come back by themselves show"
         await hall.service.start()
         await hall.service.online()
         romeo = await hall.enter("romeo", "balcony")

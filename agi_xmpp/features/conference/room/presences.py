@@ -122,16 +122,19 @@ class Presences:
             item = replace(item, role=Role.NONE.value)
         self._send(stanza, holder, item, self._codes(occupant, holder, why))
 
-    def closed(self, codes: Sequence[int], destroyed: Element | None = None) -> None:
+    def closed(self, codes: Sequence[int], destroyed: Element | None = None, words: str = "") -> None:
         """Tell each client that it is no longer in, because the room is not there any more.
 
         Args:
             codes: besides 110.
             destroyed: what is said of a room that is gone for good: ``<destroy/>``.
+            words: the same for people, if there is something to say.
         """
         item = Item(Affiliation.NONE.value, Role.NONE.value)
         for full, occupant in self._state.occupants.sessions():
             stanza = stanzas.presence(self._state.at(occupant.nick), full, "unavailable")
+            if words:
+                stanzas.add(stanza, stanzas.CLIENT, "status", words)
             x = stanzas.add_muc_user(stanza, item, (SELF, *codes))
             if destroyed is not None:
                 x.append(destroyed)

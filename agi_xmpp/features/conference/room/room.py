@@ -35,6 +35,8 @@ from agi_xmpp.features.conference.room.standing import Standing
 from agi_xmpp.features.conference.room.state import RoomState, Subject
 from agi_xmpp.xmpp.model import Jid
 
+_STOPS = "This room's service stops for now. Enter again when it is back."
+
 
 def _nothing() -> None:
     pass
@@ -278,8 +280,11 @@ class Room:
         self._state.outside.forget_archive(self.address)
 
     def shut_down(self) -> None:
-        """Send everybody in chat out because the service stops; clients come back by themselves (status 332)."""
-        self._presences.closed((presences.SHUT_DOWN,))
+        """Send everybody in chat out because the service stops; most clients come back by themselves (status 332).
+
+        The words are for people whose client does not know that code (Psi).
+        """
+        self._presences.closed((presences.SHUT_DOWN,), words=_STOPS)
         self._empty()
 
     def _empty(self) -> None:

@@ -206,10 +206,14 @@ def test_a_service_that_stops_says_so_and_clients_come_back(hall):
     changes = len(hall.outside.occupancy_changes)
     hall.iq(ROMEO, "Owner", "<query xmlns='jabber:iq:version'/>")
     hall.room.shut_down()
-    assert [(one.get("to"), nick_of(one), codes(one)) for one in hall.outside.take()] == [
+    told = hall.outside.take()
+    assert [(one.get("to"), nick_of(one), codes(one)) for one in told] == [
         (OWNER, "Owner", [110, 332]),
         (ROMEO, "Romeo", [110, 332]),
     ]
+    # for people whose client does not come back by itself
+    words = {one.findtext(f"{{{stanzas.CLIENT}}}status") for one in told}
+    assert words == {"This room's service stops for now. Enter again when it is back."}
     assert not hall.room.has_listeners
     assert len(hall.outside.occupancy_changes) == changes + 1
     # the phones are still in
