@@ -5,6 +5,11 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
+from typing import Final
+
+#: Seconds by which `Timers.run` may be late, and the time still counts. If it is later than that, we had no processor,
+#: and what was to be sent again was not.
+LATE: Final = 0.125
 
 
 class Timer:
@@ -33,7 +38,7 @@ class Timer:
 
 
 class Timers:
-    """All timers of an agent.
+    """All timers of an agent. Time in which `run` should have been called and was not does not count for any of them.
 
     Args:
         clock: returns seconds, never fewer than before.
@@ -41,12 +46,13 @@ class Timers:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._lost = 0.0
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
         """Let ``action`` be called in ``seconds``, by `run`."""
-        timer = Timer(self._clock() + seconds, action)
+        timer = Timer(self._clock() - self._lost + seconds, action)
         heapq.heappush(self._heap, (timer.at, next(self._order), timer))
         return timer
 
@@ -54,10 +60,13 @@ class Timers:
         """Return when `run` is to be called next; None if there is nothing to wait for."""
         while self._heap and self._heap[0][2].cancelled:
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return self._heap[0][0] + self._lost if self._heap else None
 
     def run(self) -> None:
         """Do all that is due."""
         now = self._clock()
+        at = self.next_at()
+        if at is not None and now - at > LATE:
+            self._lost += now - at
         while (at := self.next_at()) is not None and at <= now:
             heapq.heappop(self._heap)[2].run()

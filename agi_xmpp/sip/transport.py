@@ -59,25 +59,29 @@ class Udp:
         """Hand on what has come, without waiting; to be called before anything is taken for lost.
 
         All that is there: asyncio's own transport would take one for each turn of the loop, and a burst of texts fills
-        the kernel's buffer faster.
+        the kernel's buffer faster. What is in that is taken first and handled afterwards, for the same reason.
         """
-        for _ in range(_BATCH):
-            if self._is_closed:
-                return
+        for datagram in self._received():
+            self._on_datagram(datagram)
+
+    def _received(self) -> list[bytes]:
+        datagrams: list[bytes] = []
+        while not self._is_closed and len(datagrams) < _BATCH:
             try:
-                datagram = self._socket.recv(_MAX_DATAGRAM)
+                datagrams.append(self._socket.recv(_MAX_DATAGRAM))
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError as error:
                 self._failed(error)
-            else:
-                self._on_datagram(datagram)
+                break
+        return datagrams
 
     def close(self) -> None:
         """Close the socket; nothing is called any more. Again, it does nothing."""
         if not self._is_closed:
             self._loop.remove_reader(self._socket)
             self._socket.close()
+        self._on_datagram = _nothing
         self._on_refused = _nothing
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import sqlite3
 import time
@@ -10,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from signal import Signals
 from typing import Any, Literal
 
 import pytest
@@ -20,7 +22,7 @@ from tests.testbed.conference import ConferenceExchange
 from tests.testbed.hall import Hall, open_hall
 from tests.testbed.muc import Attendee, Refused
 from tests.testbed.profanity import Profanity
-from tests.testbed.program import PROBE_INTERVAL
+from tests.testbed.program import PROBE_INTERVAL, Program
 from tests.testbed.proxy import Proxy
 from tests.testbed.rootfs import Rootfs
 from tests.testbed.softphone import SoftCall, Softphone
@@ -172,6 +174,72 @@ class TestBursts:
         assert [text.body for text in carol.texts if text.display == "Alice A"] == _run_of(up, carol, "Alice A")
         assert [text.body for text in carol.texts if text.display == "Romeo"] == _run_of(down, carol, "Romeo")
         await one.is_whole()
+
+
+#: Seconds for which a part stands still, and for which agi-xmpp waits for Asterisk where it is longer than that.
+STANDSTILL = 2.0
+
+
+@contextlib.asynccontextmanager
+async def standstill(program: Program) -> AsyncIterator[None]:
+    """Give a program no processor for `STANDSTILL` seconds, and until the body is done."""
+    program.signal(Signals.SIGSTOP)
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(asyncio.sleep(STANDSTILL))
+            yield
+    finally:
+        program.signal(Signals.SIGCONT)
+
+
+class TestStandstill:
+    """A part gets no processor for a while, in the middle of a burst."""
+
+    async def _burst(self, one: Gathering, program: Program, up: Sequence[str]) -> None:
+        """Let Romeo and Alice write while a program stands still, and see that all is heard once and in order."""
+        romeo = one.attendees[0]
+        alice, bob = one.phones
+        down = [f"down {count}" for count in range(BURST)]
+        for text in down[: BURST // 2]:
+            romeo.say(text)
+        async with asyncio.TaskGroup() as speaking, standstill(program):
+            for text in down[BURST // 2 :]:
+                romeo.say(text)
+            sending = speaking.create_task(self._write(one.calls[0], up))
+            if program is not one.hall.exchange:  # which has to answer
+                await sending
+        for attendee in one.attendees:
+            assert [(await attendee.hears(nick="Romeo", timeout=PATIENCE)).body for _ in down] == down
+            assert [(await attendee.hears(nick="Alice A", timeout=PATIENCE)).body for _ in up] == up
+        for phone in (alice, bob):
+            assert [(await phone.hears(display="Romeo", timeout=PATIENCE)).body for _ in down] == down
+        assert [(await bob.hears(display="Alice A", timeout=PATIENCE)).body for _ in up] == up
+        await one.is_whole()
+        await one.hear_each_other()
+
+    async def _write(self, call: SoftCall, texts: Sequence[str]) -> None:
+        for text in texts:
+            assert await call.send(text) == 202
+
+    @ON_PROSODY
+    async def test_of_agi_xmpp(
+        self, conference_exchange: ConferenceExchange, xmpp_server: XmppServer, tmp_path: Path
+    ) -> None:
+        # What Asterisk has answered meanwhile has come in time.
+        async with open_hall(
+            conference_exchange, xmpp_server, tmp_path, rooms=ROOMS, sip={"timeout": STANDSTILL / 2}
+        ) as hall:
+            up = [f"up {count}" for count in range(2 * BURST)]  # more than the kernel keeps for us
+            await self._burst(await Gathering.of(hall), hall.service, up)
+
+    async def test_of_the_xmpp_server(self, hall: Hall) -> None:
+        up = [f"up {count}" for count in range(BURST)]
+        await self._burst(await Gathering.of(hall), hall.server, up)
+
+    @ON_PROSODY
+    async def test_of_asterisk(self, hall: Hall) -> None:
+        up = [f"up {count}" for count in range(BURST)]
+        await self._burst(await Gathering.of(hall), hall.exchange, up)
 
 
 def _run_of(texts: Sequence[str], phone: Softphone, display: str) -> list[str]:

@@ -133,6 +133,20 @@ class Hall:
             assert time.monotonic() < deadline, f"{found}\nis not\n{wanted}\n{self.service.log_tail()}"
             await asyncio.sleep(PROBE_INTERVAL)
 
+    async def texts_reach_phones(self, number: str) -> None:
+        """Wait until agi-xmpp's leg is in a conference: what was said before may have gone by the phones.
+
+        Raises:
+            AssertionError: it is not within 15 seconds; the message has the end of the log.
+        """
+        deadline = time.monotonic() + 15.0
+        while not any(
+            (room["number"], room["texts"]) == (number, "connected")
+            for room in (await self.service.status())["conference"]["rooms"]
+        ):
+            assert time.monotonic() < deadline, self.service.log_tail()
+            await asyncio.sleep(PROBE_INTERVAL)
+
     async def _meant(self, number: str, attendees: Sequence[Attendee]) -> dict[str, Any]:
         rooms = (await self.service.status())["conference"]["rooms"]
         room = next((room for room in rooms if room["number"] == number), {"people": 0, "phones": 0, "texts": ""})
@@ -160,6 +174,7 @@ async def open_hall(
     people: Sequence[str] = ("romeo", "juliet"),
     rooms: Mapping[str, Mapping[str, Any]] | None = None,
     conference: Mapping[str, Any] | None = None,
+    sip: Mapping[str, Any] | None = None,
     phone: Mapping[str, Any] | None = None,
     log_level: Literal["debug", "info"] = "info",
     component_port: int = 0,
@@ -174,6 +189,7 @@ async def open_hall(
         people: who is online in chat; the first one owns each room.
         rooms: ``[conference.room.NAME]`` by name.
         conference: further keys of ``[conference]``.
+        sip: further keys of ``[conference.sip]``.
         phone: ``[phone]`` but for its account; without it, nobody's phone can be invited.
         log_level: ``debug`` has the texts of messages in the log.
         component_port, manager_port: where agi-xmpp finds the server and Asterisk's manager interface, such as a
@@ -200,7 +216,12 @@ async def open_hall(
                 "invite_context": INVITED_CONTEXT,
                 "rooms": ["_6XXX", "_[a-z][a-z]."],
                 "owners": [crowd[people[0]].jid],
-                "sip": {"port": exchange.sip_port, "endpoint": OWN_LEG, "password": exchange.passwords[OWN_LEG]},
+                "sip": {
+                    "port": exchange.sip_port,
+                    "endpoint": OWN_LEG,
+                    "password": exchange.passwords[OWN_LEG],
+                    **(sip or {}),
+                },
                 "room": dict(rooms or {}),
                 **(conference or {}),
             },

@@ -26,8 +26,9 @@ log = logging.getLogger("agi_xmpp.conference")
 HOLD_TIME = 120.0
 #: Stanzas that wait at the most.
 HOLD_LIMIT = 10_000
-#: Seconds for the server to bring back a message to ourselves. Not every server does: ejabberd 26.07 with mod_privilege
-#: drops what a component sends to itself. Then it is not known what it has, and nothing is sent again.
+#: Seconds for the server to bring back the first message to ourselves. Not every server does: ejabberd 26.07 with
+#: mod_privilege drops what a component sends to itself. Then it is not known what it has, and nothing is sent again.
+#: A server that has brought one back, and does not bring the next, hangs: all is kept for when it breaks off.
 MARK_TIME = 30.0
 
 
@@ -54,6 +55,7 @@ class Outgoing:
         self._mark_since = 0.0
         self._marks = itertools.count(1)
         self._marking = True
+        self._mark_has_come = False
 
     def use(self, port: StanzaPort) -> None:
         """Send by ``port`` from now on."""
@@ -84,10 +86,16 @@ class Outgoing:
         self._sent.append(stanza)
         if not self._asked:
             self._send_mark(port)
-        elif self._clock() - self._mark_since > MARK_TIME:
+        elif self._is_deaf:
             log.warning("the XMPP server does not bring our own messages back: when it breaks off, texts may be lost")
             self._marking = False
             self._forget_sent()
+
+    @property
+    def _is_deaf(self) -> bool:
+        """True if the server does not bring marks back."""
+        late = self._clock() - self._mark_since > MARK_TIME
+        return late and (not self._mark_has_come or len(self._sent) > HOLD_LIMIT)
 
     def _send_mark(self, port: StanzaPort) -> None:
         """Send a message to ourselves behind all that was sent."""
@@ -105,6 +113,7 @@ class Outgoing:
             for _ in range(self._asked):
                 self._sent.popleft()
             self._asked = 0
+            self._mark_has_come = True
             if self._sent:
                 self._send_mark(port)
         return True

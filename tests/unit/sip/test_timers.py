@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from agi_xmpp.sip.timers import Timers
+import pytest
+
+from agi_xmpp.sip.timers import LATE, Timers
 from tests.unit.clock import Clock
 
 
@@ -17,10 +19,30 @@ def test_all_that_is_due_happens_in_its_order():
     assert timers.next_at() == 1
     timers.run()
     assert done == []
+    clock.now = 1
+    timers.run()
+    assert done == ["a"]
     clock.now = 2
     timers.run()
     assert done == ["a", "b", "c"]
     assert timers.next_at() == 3
+
+
+@pytest.mark.parametrize(("late", "counts"), [(LATE / 2, True), (LATE, True), (1.5 * LATE, False), (1000.0, False)])
+def test_what_nobody_could_do_in_time_has_time_left(late, counts):
+    clock = Clock(0.0)
+    done: list[float] = []
+    timers = Timers(clock)
+    for seconds in (1.0, 3.0):
+        timers.after(seconds, partial(done.append, seconds))
+    clock.now = 1 + late
+    timers.run()
+    assert done == [1.0]
+    assert timers.next_at() == (3 if counts else pytest.approx(3 + late))
+    timers.after(1.0, lambda: None)
+    assert timers.next_at() == pytest.approx(2 + late)
+    clock.now = 4 + late
+    timers.run()
 
 
 def test_what_was_cancelled_does_not_happen():

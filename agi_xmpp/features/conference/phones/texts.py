@@ -23,9 +23,10 @@ log = logging.getLogger("agi_xmpp.conference")
 #: Texts that wait for the phones of one conference at the most.
 WAITING_LIMIT = 1000
 
-#: Seconds that Asterisk may take from answering our call until we are in the conference. What is said earlier, nobody
-#: hears: Answer() alone waits 500 ms for voice that never comes (measured on 22.10).
-ENTRY_TIME = 3.0
+#: Seconds that Asterisk may take from answering our call until it says that we are in the conference. What is said
+#: earlier, nobody hears, and Asterisk takes it all the same: Answer() alone waits 500 ms for voice that never comes
+#: (measured on 22.10), and a busy machine for much longer.
+ENTRY_TIME = 10.0
 
 
 class Leg(Protocol):
@@ -194,7 +195,7 @@ class PhoneTexts:
                 while self._wanted and not self._over and not self._entered.is_set():
                     await self._next_change()
         except TimeoutError:
-            # Without a manager connection nobody tells us. Most conferences take a second.
+            # Without a manager connection nobody tells us.
             self._entered.set()
         if self._wanted and not self._entered.is_set():
             # The conference is full, locked, or wants a PIN. To call again and again keeps texts waiting for ever.

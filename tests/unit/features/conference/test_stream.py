@@ -252,3 +252,16 @@ def test_a_mark_that_comes_too_late_means_nothing(house):
     house.say("c")
     assert house.arrived == ["a", "b", "c"]
     assert house.port.marks == []
+
+
+@pytest.mark.parametrize(("count", "kept"), [(HOLD_LIMIT - 1, True), (HOLD_LIMIT, True), (HOLD_LIMIT + 1, False)])
+def test_what_a_server_that_hangs_does_not_bring_back_is_sent_again(house, count, kept):
+    house.say("a")
+    house.bring_back()
+    house.say("b")
+    house.clock.now += MARK_TIME + 1
+    house.say(*["c"] * (count - 1))
+    house.port.sent.clear()
+    house.break_off()
+    assert house.arrived == (["b", *["c"] * (count - 1)] if kept else [])
+    assert house.lost == 0
