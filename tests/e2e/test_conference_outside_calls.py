@@ -40,7 +40,10 @@ async def hall(rootfs: Rootfs, xmpp_server: XmppServer, tmp_path: Path) -> Async
 
 PHONE: dict[str, Any] = {
     "context": "internal",
-    "user": {"dave@example.org": {"devices": ["PJSIP/104"], "extension": "104", "name": "Dave D"}},
+    "user": {
+        "bob@example.org": {"devices": ["PJSIP/102"], "extension": "102", "name": "Bob B"},
+        "dave@example.org": {"devices": ["PJSIP/104"], "extension": "104", "name": "Dave D"},
+    },
 }
 
 
@@ -49,9 +52,9 @@ def some_number() -> str:
     return f"6{secrets.randbelow(800) + 100}"
 
 
-async def write(phone: Softphone, number: str, text: str, sender: str = "") -> int:
+async def write(phone: Softphone, number: str, text: str, sender: str = "", **more: str) -> int:
     """Let a phone write outside of any call, as another one if there is a ``sender``, and return Asterisk's answer."""
-    headers = {"Content-Type": "text/plain;charset=UTF-8"}
+    headers = {"Content-Type": "text/plain;charset=UTF-8", **more}
     if sender:
         headers["From"] = f"<{phone.uri(sender)}>;tag={secrets.token_hex(8)}"
     return (await phone.request("MESSAGE", number, headers=headers, body=text)).status_code
@@ -187,6 +190,35 @@ async def test_who_is_not_in_writes_to_nobody(hall: Hall) -> None:
     await bob.hears_nothing_until("end")
 
 
+async def test_who_is_seen_by_something_else_than_from_does_not_write_as_another(
+    rootfs: Rootfs, xmpp_server: XmppServer, tmp_path: Path
+) -> None:
+    identify = """
+[global]
+type = global
+endpoint_identifier_order = header,ip,username
+[alice-anywhere]
+type = identify
+endpoint = 101
+match_header = Trunk: alice
+"""
+    modules = ("res_pjsip_endpoint_identifier_ip",)
+    keys = {"texts_outside_calls": list(OUTSIDE)}
+    async with (
+        ConferenceExchange(rootfs, modules=modules, pjsip=identify, outside_calls=OUTSIDE) as exchange,
+        open_hall(exchange, xmpp_server, tmp_path, conference=keys) as hall,
+    ):
+        alice, carol = await hall.phones("101", "103")
+        await hall.dial(carol, "6040")
+        romeo = await hall.enter("romeo", "6040")
+        await romeo.sees("Carol C")
+        # Asterisk takes it for Alice's, and asks for no password.
+        assert await write(alice, "6040", "I am carol", sender="103", Trunk="alice") == 202
+        assert await write(carol, "6040", "it is me") == 202
+        assert (await romeo.hears()).body == "it is me"
+        await hall.service.log_says("conference '6040': a text of '103', who is not in, was dropped")
+
+
 async def test_private_texts_and_words(hall: Hall) -> None:
     number = some_number()
     bob, carol, dave = await hall.phones("102", "103", "104")
@@ -209,6 +241,26 @@ async def test_private_texts_and_words(hall: Hall) -> None:
     romeo.say("end")
     # Words are for us: nobody else has read them.
     await romeo.hears_nothing_until("end")
+    await bob.hears_nothing_until("end")
+
+
+async def test_a_phone_that_was_invited(hall: Hall) -> None:
+    number = some_number()
+    alice, bob, carol = await hall.phones("101", "102", "103")
+    await hall.dial(alice, number)
+    await hall.dial(carol, number)
+    assert await write(carol, number, "/invite 102") == 202
+    await (await bob.rings()).answer()
+    romeo = await hall.enter("romeo", number)
+    await romeo.sees("Bob B")
+    await texts_flow(romeo, alice, bob)
+    romeo.say("welcome")
+    heard = await bob.hears("welcome", display="Romeo")
+    assert is_outside(heard)
+    assert heard.sender.startswith(f"sip:{number}@127.0.0.1")
+    assert await write(bob, number, "thank you") == 202
+    await alice.hears("thank you", display="Bob B")
+    romeo.say("end")
     await bob.hears_nothing_until("end")
 
 

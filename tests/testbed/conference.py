@@ -99,6 +99,7 @@ class ConferenceExchange(Asterisk):
         rootfs: where Asterisk is.
         modules: loaded besides.
         files: further configuration files by name.
+        pjsip: further sections of pjsip.conf.
         outside_calls: numbers of phones that write and read outside of calls, as the documents have it; two devices
             can be registered for each. With any, the manager user may do what that needs, and all phones can write so.
 
@@ -113,6 +114,7 @@ class ConferenceExchange(Asterisk):
         *,
         modules: Sequence[str] = (),
         files: Mapping[str, str] | None = None,
+        pjsip: str = "",
         outside_calls: Sequence[str] = (),
     ) -> None:
         self.outside_calls = outside_calls
@@ -128,7 +130,7 @@ class ConferenceExchange(Asterisk):
         super().__init__(
             rootfs,
             modules=(*_MODULES, *modules),
-            pjsip=_TRANSPORT + "".join(phones) + own,
+            pjsip=_TRANSPORT + "".join(phones) + own + pjsip,
             files={"confbridge.conf": documented("confbridge.conf"), "pjproject.conf": "", **(files or {})},
         )
         self.manager_user = "agi-xmpp"
