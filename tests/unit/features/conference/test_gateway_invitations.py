@@ -82,6 +82,14 @@ async def test_directly(house):
     assert house.phones.port.take() == []
 
 
+async def test_by_a_room_of_another_service(house):
+    x = f"<x xmlns='{stanzas.MUC_USER}'><invite from='{ROMEO}'/></x>"
+    message = stanza(f"<message from='team@rooms.example.org' to='alice@phone.example.org' id='m1'>{x}</message>")
+    assert house.phones.host.stanza_came(message)
+    (error,) = house.phones.port.take()
+    assert condition(error) == ("cancel", "not-acceptable"), "it is no conference's"
+
+
 async def test_other_messages_to_phones_are_the_sessions(house):
     message = stanza(f"<message from='{ROMEO}' to='alice@phone.example.org'><body>calls</body></message>")
     assert not house.phones.host.stanza_came(message)

@@ -64,11 +64,14 @@ def test_the_room_does_not_let_phones_invite(stage, condition):
 
 
 def test_an_error_to_something_else_is_no_answer(stage):
+    stage.join("Bob B", "102")
     stage.invite()
-    for id_, to in (("another", ALICE), ("id-1", address_of(phone("Bob B", "102")))):
-        error = stanza(f"<message type='error' id='{id_}' from='{GARDEN}'/>")
-        stage.room.stanza_came(error, GARDEN, to)
+    id_ = stage.muc.came[-1].get("id")
+    for other, to in (("another", ALICE), (id_, address_of(phone("Bob B", "102")))):
+        assert stage.room.stanza_came(stanza(f"<message type='error' id='{other}' from='{GARDEN}'/>"), GARDEN, to)
     assert stage.answers == []
+    stage.room.stanza_came(stanza(f"<message type='error' id='{id_}' from='{GARDEN}'/>"), GARDEN, ALICE)
+    assert len(stage.answers) == 1
 
 
 @pytest.mark.parametrize("to", [ALICE, ALICE.bare])
