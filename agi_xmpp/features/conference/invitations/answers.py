@@ -77,12 +77,12 @@ def by_room(send: Callable[[Element], None], room: Jid, inviter: Jid, invitee: J
 
 
 def by_other_room(send: Callable[[Element], None], room: Jid, inviter: Jid, invitee: Jid) -> Tell:
-    """Return what tells somebody who has invited by a room of another service: by refusals, which it passes on.
+    """Return what tells somebody who has invited into a room of another service: by refusals, which it passes on.
 
     Args:
         send: sends a stanza from a phone's address.
         room: its bare JID.
-        inviter: as the room has named them.
+        inviter: their address, or what the room has named them by.
         invitee: bare JID of the phone.
     """
 
@@ -109,23 +109,6 @@ def by_refusal(send: Callable[[Element], None], room: Jid, inviter: Jid, invitee
     def tell(answer: Answer) -> None:
         if answer.how in (How.DECLINED, How.FAILED):
             send(invitation_stanzas.declined(room, inviter, invitee, answer.reason, stanza.get("id")))
-
-    return tell
-
-
-def by_error(send: Callable[[Element], None], stanza: Element) -> Tell:
-    """Return what tells somebody who has invited directly where no room of ours can refuse (XEP-0249): by errors.
-
-    Args:
-        send: sends a stanza.
-        stanza: the invitation.
-    """
-
-    def tell(answer: Answer) -> None:
-        if answer.how is How.DECLINED:
-            send(stanzas.error(stanza, "recipient-unavailable", answer.reason))
-        elif answer.how is How.FAILED:
-            send(stanzas.error(stanza, answer.condition, answer.reason))
 
     return tell
 

@@ -80,7 +80,8 @@ class DirectInvitations:
         if not invitee.local:
             raise Refused("Nobody has this address.", "item-not-found")
         if (bridge := self._bridge_at(address)) is not None and self._may_invite(sender, bridge):
-            self._invite(bridge, Invitation(sender, invitee, reason), answers.by_error(self._send, stanza))
+            tell = answers.by_other_room(self._send, address, sender, invitee)
+            self._invite(bridge, Invitation(sender, invitee, reason), tell)
             return
         room = self._room_at(address)
         if room is None or room.occupant_of(sender) is None:

@@ -5,7 +5,6 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from agi_xmpp.errors import Refused
-from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
 from agi_xmpp.features.conference.invitations.answers import Answer, How
 from tests.unit.features.conference.fakes import stanza
@@ -47,20 +46,6 @@ def test_who_invites_directly_from_a_room_of_ours_gets_its_refusals():
     tell(FAILED)
     assert {(one.get("from"), one.get("to"), one.get("id")) for one in sent} == {(str(ADDRESS), str(ROMEO), "m1")}
     assert [invitation_stanzas.read_decline(one) for one in sent] == ["User busy (SIP 486)", "You may not call 0190."]
-
-
-def test_who_invites_directly_elsewhere_gets_errors():
-    sent: list[Element] = []
-    tell = answers.by_error(sent.append, asked(str(CAROL)))
-    tell(SENT)
-    tell(JOINED)
-    assert sent == []
-    tell(DECLINED)
-    tell(FAILED)
-    assert [condition(one) for one in sent] == [("wait", "recipient-unavailable"), ("auth", "forbidden")]
-    assert {(one.get("from"), one.get("to"), one.get("id")) for one in sent} == {(str(CAROL), str(ROMEO), "m1")}
-    texts = [one.findtext(f".//{{{stanzas.STANZA_ERRORS}}}text") for one in sent]
-    assert texts == ["User busy (SIP 486)", "You may not call 0190."]
 
 
 def test_in_words_who_comes_is_told_only_if_they_were_in():

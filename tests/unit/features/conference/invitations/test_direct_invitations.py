@@ -6,8 +6,9 @@ import pytest
 
 from agi_xmpp.features.conference.invitations.answers import Answer, How
 from agi_xmpp.features.conference.invitations.direct_invitations import DirectInvitations
-from agi_xmpp.features.conference.invitations.invitation_stanzas import read_mediated_decline
+from agi_xmpp.features.conference.invitations.invitation_stanzas import read_decline, read_mediated_decline
 from agi_xmpp.features.conference.model import Affiliation, Invitation
+from agi_xmpp.features.conference.stanzas import MUC_USER
 from tests.unit.features.conference.fakes import stanza
 from tests.unit.features.conference.garden import GARDEN, Scene
 from tests.unit.features.conference.hall import ADDRESS, Hall, condition, jid
@@ -96,7 +97,10 @@ def test_into_a_room_of_another_service_somebody_invites_who_is_seen_there(stage
     assert room is stage.garden.room
     assert invitation == Invitation(jid("romeo@example.org/anywhere"), jid("102@phone.example.org"), "come over")
     tell(Answer(How.DECLINED, "Bob B", "User busy (SIP 486)"))
-    assert [condition(one) for one in stage.sent] == [("wait", "recipient-unavailable")]
+    [refusal] = stage.sent
+    assert (refusal.get("from"), refusal.get("to")) == ("102@phone.example.org", str(GARDEN))
+    assert read_decline(refusal) == "User busy (SIP 486)"
+    assert [one.get("to") for one in refusal.iter(f"{{{MUC_USER}}}decline")] == ["romeo@example.org/anywhere"]
 
 
 @pytest.mark.parametrize("missing", ["they are not in", "no phone is in", "no addresses", "not allowed"])
