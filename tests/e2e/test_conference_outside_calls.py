@@ -249,9 +249,10 @@ async def test_a_phone_that_was_invited(hall: Hall) -> None:
     alice, bob, carol = await hall.phones("101", "102", "103")
     await hall.dial(alice, number)
     await hall.dial(carol, number)
+    romeo = await hall.enter("romeo", number)
+    await romeo.sees("Carol C")
     assert await write(carol, number, "/invite 102") == 202
     await (await bob.rings()).answer()
-    romeo = await hall.enter("romeo", number)
     await romeo.sees("Bob B")
     await texts_flow(romeo, alice, bob)
     romeo.say("welcome")
