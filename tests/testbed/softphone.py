@@ -57,6 +57,8 @@ TIMEOUT = 10.0
 _SIGN_OFF = 1.0
 #: Bytes that may wait for us. Linux has room for some 170 small datagrams by default, and loses the others of a burst.
 _RECEIVE_BUFFER = 1 << 20
+#: Datagrams that are taken at once.
+_BATCH = 500
 _ULAW = 0
 
 
@@ -507,18 +509,35 @@ class Softphone:
 
 
 class _Transport(SipTransport):
-    """UDP. aiosipua's own asserts what is true of asyncio's transports from Python 3.12 on."""
+    """UDP. aiosipua's own asserts what is true of asyncio's transports from Python 3.12 on.
+
+    All that has come is taken at once: asyncio would take one for each turn of the loop. Of a burst, the kernel would
+    drop some meanwhile, and a phone shows what comes again in the order in which it comes.
+    """
 
     async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._socket, _ = await loop.create_datagram_endpoint(lambda: _Ear(self._dispatch), local_addr=self.local_addr)
-        self._socket.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._socket.bind(self.local_addr)
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def _read(self) -> None:
+        came: list[tuple[bytes, tuple[str, int]]] = []
+        with contextlib.suppress(BlockingIOError):
+            while len(came) < _BATCH:
+                came.append(self._socket.recvfrom(65_536))
+        for datagram, address in came:
+            self._dispatch(datagram, address)
 
     def send(self, message: SipRequest | SipResponse, addr: tuple[str, int]) -> None:
-        self._socket.sendto(bytes(message), addr)
+        if self._socket.fileno() != -1:
+            self._socket.sendto(bytes(message), addr)
 
     async def stop(self) -> None:
-        self._socket.close()
+        if self._socket.fileno() != -1:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
 
 
 class _Ear(asyncio.DatagramProtocol):
