@@ -83,7 +83,7 @@ class Elsewhere:
     def place(self, _named, _uniqueid):
         return Jid("team", "rooms.x.org")
 
-    def is_ours(self, _room):
+    def invites(self, _room, _invitee):
         return False
 
     def is_phone(self, _invitee):
