@@ -52,7 +52,7 @@ class Copies:
         self.count = 0
         self.strangers = 0
         self.last: float | None = None
-        self._loop.add_reader(sock, self._read)
+        self._loop.add_reader(sock, self.read)
 
     @property
     def lost(self) -> int:
@@ -72,9 +72,12 @@ class Copies:
             self._loop.remove_reader(self._socket)
             self._socket.close()
 
-    def _read(self) -> None:
-        # All that is there: asyncio's own transport would take one for each turn of the loop, and a busy exchange
-        # fills the kernel's buffer faster.
+    def read(self) -> None:
+        """Take what has come, without waiting; to be called before a copy counts as missing.
+
+        All that is there: asyncio's own transport would take one for each turn of the loop, and a busy exchange fills
+        the kernel's buffer faster.
+        """
         for _ in range(_BATCH):
             try:
                 datagram, source = self._socket.recvfrom(_MAX_DATAGRAM)

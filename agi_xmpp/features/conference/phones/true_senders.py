@@ -105,6 +105,7 @@ class TrueSenders:
     def heard(self, number: str, display: str, text: str) -> None:
         """Take a text that our leg has heard; it is told as soon as its sender is known, or has become unlikely."""
         if self._is_on:
+            self._read_copies()
             self._senders.heard(number, display, text)
             self._schedule()
         else:
@@ -145,8 +146,14 @@ class TrueSenders:
 
     def _run(self) -> None:
         self._wake = None
+        self._read_copies()
         self._senders.run_timers()
         self._schedule()
+
+    def _read_copies(self) -> None:
+        """Take the copies that are there: after a moment without processor, or many texts at once, they wait."""
+        if self._copies is not None:
+            self._copies.read()
 
     def _tell(self, number: str, display: str, text: str, channel: str) -> None:
         if channel:

@@ -12,7 +12,7 @@ import pytest
 
 from agi_xmpp.config import SipSettings
 from agi_xmpp.errors import AmiNotConnected, AmiRefused
-from agi_xmpp.features.conference.phones import true_senders
+from agi_xmpp.features.conference.phones import senders, true_senders
 from agi_xmpp.features.conference.phones.true_senders import TrueSenders
 from agi_xmpp.sip.copies import Copies
 from tests.testbed.ports import free_port
@@ -56,6 +56,19 @@ async def house() -> AsyncIterator[House]:
     await house.senders.start()
     yield house
     await house.senders.stop()
+
+
+async def test_a_copy_that_has_come_counts_also_where_we_had_no_time_for_it(house, monkeypatch):
+    house.senders.phone_is_in("6000", CHANNEL)
+    house.sends("first", 1)
+    house.senders.heard("6000", "Bob B", "first")
+    assert await house.tells() == ("6000", "Bob B", "first", CHANNEL)
+    monkeypatch.setattr(senders, "WAIT", 0.0)
+    for number in range(2, 100):
+        house.sends(str(number), number)
+    for number in range(2, 100):
+        house.senders.heard("6000", "Bob B", str(number))
+        assert house.told.get_nowait() == ("6000", "Bob B", str(number), CHANNEL)
 
 
 async def test_where_nobody_is_asked_texts_go_through():
