@@ -254,6 +254,7 @@ class _Line:
         if self._udp is not None:
             self._udp.close()
             self._udp = None
+            self.core.close()
         self.schedule()
 
     def _receive(self, datagram: bytes) -> None:

@@ -215,6 +215,10 @@ class Call:
         """Take that Asterisk's port refuses datagrams: it is not there, and so is no call of it."""
         self._end(f"nobody listens at {self._house.remote} any more")
 
+    def lost(self) -> None:
+        """Take that no datagrams come or go any more."""
+        self._end("the socket of the call was closed")
+
     def _taken(self, response: Response) -> None:
         if not self.dialog.remote_tag:
             self.dialog.establish(response)

@@ -114,6 +114,12 @@ class Core:
         for call in list(self._calls.values()):
             call.refused()
 
+    def close(self) -> None:
+        """Take that no datagrams come or go any more: nobody is to wait for what is under way."""
+        self._house.transactions.close()
+        for call in list(self._calls.values()):
+            call.lost()
+
     def wake_at(self) -> float | None:
         """Return when `run_timers` is to be called next, by the clock; None if nothing is to come."""
         return self._house.timers.next_at()

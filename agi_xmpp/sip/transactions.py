@@ -255,6 +255,11 @@ class Transactions:
         for client in list(self._clients.values()):
             client.refused()
 
+    def close(self) -> None:
+        """No datagrams come or go any more: what became of the requests that are under way, nobody knows."""
+        for client in list(self._clients.values()):
+            client.fail(Failure.SILENCE)
+
     def forget(self, client: Client) -> None:
         """Take no more responses for a request. What is called for one that was forgotten does nothing."""
         self._clients.pop(client.key, None)

@@ -334,6 +334,26 @@ async def test_a_leg_that_nobody_ends_is_left_after_a_while(far, monkeypatch):
     monkeypatch.setattr(module, "STOP_TIME", 0.1)
     agent = SipAgent(SipSettings(port=far.port, endpoint="gw", timeout=0.5))
     await agent.start()
-    await agent.call("6000", Listener())
+    leg = await agent.call("6000", Listener())
     await agent.apply(SipSettings(port=far.port, endpoint="other"))
+    async with asyncio.timeout(5):  # nothing goes over its socket any more
+        with pytest.raises(SipNotReached):
+            await leg.send_text("hello", "Romeo")
+        await leg.hang_up()
+    await agent.stop()
+
+
+async def test_what_is_under_way_on_a_leg_that_is_left_ends(far, monkeypatch):
+    agent = SipAgent(SipSettings(port=far.port, endpoint="gw", timeout=32))
+    await agent.start()
+    far.answers["MESSAGE"] = 0
+    leg = await agent.call("6000", Listener())
+    text = asyncio.create_task(leg.send_text("hello", "Romeo"))
+    await far.came("MESSAGE")
+    monkeypatch.setattr(module, "STOP_TIME", -32.0)  # as if we had no processor all that time
+    await agent.apply(SipSettings(port=far.port, endpoint="other"))
+    async with asyncio.timeout(5):
+        with pytest.raises(SipUnknown):
+            await text
+        await leg.hang_up()
     await agent.stop()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agi_xmpp.errors import SipNotReached, SipRefused
-from tests.unit.sip.exchange import HERE, World
+from tests.unit.sip.exchange import HERE, Watch, World
 
 
 @pytest.fixture
@@ -71,6 +71,20 @@ def test_a_port_that_refuses_ends_all_calls(world):
     watches = [world.call(number)[1] for number in ("6000", "6001")]
     world.core.refused()
     assert all("nobody listens" in watch.reason for watch in watches)
+    assert world.core.calls == 0
+
+
+def test_nobody_waits_for_what_is_under_way_when_the_socket_is_closed(world):
+    _, up = world.call("6000")
+    ending, _ = world.call("6001")
+    calling = Watch()
+    world.core.call("6002", "", calling)
+    ended: list[bool] = []
+    ending.hang_up(lambda: ended.append(True))
+    world.core.close()
+    assert up.reason == "the socket of the call was closed"
+    assert ended == [True]
+    assert isinstance(calling.error, SipNotReached)
     assert world.core.calls == 0
 
 
