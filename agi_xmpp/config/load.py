@@ -68,6 +68,13 @@ _IN_WORDS = {
     **dict.fromkeys(("model_type", "dict_type"), "must be a section, with a heading in brackets"),
 }
 
+#: The words of pydantic's that stand before a bound, and ours.
+_BOUNDS = {
+    "Input should be greater than or equal to ": "must be at least ",
+    "Input should be less than or equal to ": "must be at most ",
+    "Input should be greater than ": "must be more than ",
+}
+
 
 def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
     where = ".".join(str(part) for part in location if part != "[key]")  # pydantic's word for a wrong heading
@@ -80,6 +87,8 @@ def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
     if kind == "missing":
         return f"{where}: is missing"
     text = _IN_WORDS.get(kind) or message.removeprefix("Value error, ")
+    for words, ours in _BOUNDS.items():
+        text = text.replace(words, ours)
     return f"{where}: {text}" if where else text
 
 

@@ -34,6 +34,18 @@ def test_each_mistake_is_named(data, words):
     assert text.startswith("f.toml: ")
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"conference": {"return_time": 0}}, "f.toml: conference.return_time: must be at least 1"),
+        ({"conference": {"return_time": 86_401}}, "f.toml: conference.return_time: must be at most 86400"),
+        ({"voicemail": {"upload_timeout": 0}}, "f.toml: voicemail.upload_timeout: must be more than 0"),
+    ],
+)
+def test_a_number_out_of_range_is_told_the_bound(data, words):
+    assert words in complaint(data).splitlines()
+
+
 def test_all_mistakes_are_named_at_once():
     assert len(complaint({"agi": {"prot": 1}, "log": {"level": "x"}}).splitlines()) == 2
 
