@@ -94,7 +94,7 @@ class Conversation:
         if occupant.role is Role.VISITOR:
             # That a visitor types is nobody's concern, and not worth an error at each key.
             if text or not _is_chat_state(stanza):
-                self._refuse(stanza, "forbidden", "You have no voice in this room.")
+                self._refuse(stanza, "forbidden", "You can write here when a moderator has given you the word.")
         elif text:
             speaker = nicks.for_phones(occupant.nick)
             self._state.outside.say(self._state.number, Utterance(speaker, text, stanza, sender, occupant.nick))

@@ -110,7 +110,9 @@ def test_who_is_not_in_says_nothing(hall):
 def test_a_visitor_has_no_voice(hall):
     hall.room.set_role("Romeo", Role.VISITOR, None)
     hall.outside.take()
-    assert [condition(one) for one in hall.say(ROMEO, "hello")] == [("auth", "forbidden")]
+    (refusal,) = hall.say(ROMEO, "hello")
+    assert condition(refusal) == ("auth", "forbidden")
+    assert "when a moderator has given you the word" in "".join(refusal.itertext())
     reaction = "<reactions xmlns='urn:xmpp:reactions:0' id='x'/>"
     assert [condition(one) for one in hall.message(ROMEO, reaction)] == [("auth", "forbidden")]
     assert hall.message(ROMEO, COMPOSING) == []
