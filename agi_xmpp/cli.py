@@ -542,6 +542,8 @@ def _print_status(answer: dict[str, Any]) -> None:
         _print_phone(answer["phone"], now)
     if answer.get("conference"):
         _print_conference(answer["conference"])
+    if answer.get("state"):
+        click.echo(answer["state"])
 
 
 def _print_ami(ami: dict[str, Any], now: float) -> None:

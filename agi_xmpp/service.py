@@ -437,6 +437,7 @@ class Service:
             "ami": _plain(self._ami.info()) if self._ami else None,
             "phone": self._phones.status() if self._phones else None,
             "conference": self._conferences.status() if self._conferences else None,
+            "state": self._store.problem if self._store else "",
         }
 
     async def _voicemail_request(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,11 @@ class Store:
         """
         return _Table(name, self._tables.setdefault(name, {}), self._writer)
 
+    @property
+    def problem(self) -> str:
+        """Why nothing can be written at the moment; "" if all is well."""
+        return self._writer.problem if self._writer is not None else ""
+
     def flush(self, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Wait until all is written; return False if it is not after ``timeout`` seconds or the first failure."""
         return self._writer.flush(timeout) if self._writer is not None else True
@@ -116,7 +121,8 @@ class _Writer:
         self._pending: dict[_Place, str | None] = {}
         self._changed = threading.Condition()
         self._attempts = 0
-        self._failing = False
+        #: Why nothing can be written; "" if all is well.
+        self.problem = ""
         self._hurry = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
@@ -134,7 +140,7 @@ class _Writer:
             enough = self._attempts + 2  # the attempt that runs now may have begun before the last `put`
             self._hurry = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._pending or (self._failing and self._attempts >= enough), timeout)
+            self._changed.wait_for(lambda: not self._pending or (self.problem and self._attempts >= enough), timeout)
             self._hurry = False
             return not self._pending
 
@@ -153,9 +159,9 @@ class _Writer:
             while True:
                 self._changed.wait_for(lambda: self._pending or self._closing)
                 self._attempt()
-                if self._closing and (self._failing or not self._pending):
+                if self._closing and (self.problem or not self._pending):
                     break
-                if self._failing:
+                if self.problem:
                     self._changed.wait_for(lambda: self._closing or self._hurry, RETRY)
         with contextlib.suppress(sqlite3.Error):  # the last commit has succeeded or was complained of
             self._database.close()
@@ -173,7 +179,7 @@ class _Writer:
                 if self._pending[place] == value:
                     del self._pending[place]
         self._attempts += 1
-        self._failing = bool(problem)
+        self.problem = problem
         self._changed.notify_all()
 
     def _write(self, batch: dict[_Place, str | None]) -> str:
@@ -185,11 +191,10 @@ class _Writer:
                 self._database.executemany("DELETE FROM entry WHERE tab = ? AND key = ?", gone)
                 self._database.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", there)
         except sqlite3.Error as error:
-            if not self._failing:
-                log.error(
-                    "%s: %s; what changes is kept in memory only, until the file can be written", self._path, error
-                )
-            return str(error)
-        if self._failing:
+            problem = f"{self._path}: {error}; what changes is kept in memory only, until the file can be written"
+            if not self.problem:
+                log.error("%s", problem)
+            return problem
+        if self.problem:
             log.info("%s can be written again; nothing is lost", self._path)
         return ""

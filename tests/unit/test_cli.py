@@ -189,6 +189,12 @@ def test_status_fails_where_conferences_are_not_seen_or_phones_not_reached(confi
     assert run("status", "-c", config, "--json").exit_code == code
 
 
+def test_status_says_what_cannot_be_kept(config, monkeypatch):
+    full = "/var/lib/agi-xmpp/state.sqlite: database or disk is full; what changes is kept in memory only"
+    answering(monkeypatch, {**STATUS, "state": full})
+    assert run("status", "-c", config).output.splitlines()[-1] == full
+
+
 @pytest.mark.parametrize(
     ("waits", "line"),
     [

@@ -273,7 +273,8 @@ class Gateway:
             "rooms": rooms,
             "senders": self._legs.senders_status(),
             "problems": [
-                *filter(None, [self._roster.problem, self._legs.problem, self._outside_calls.problem, *bridges])
+                *filter(None, [self._roster.problem, self._legs.problem, self._outside_calls.problem]),
+                *filter(None, [self._archive.problem, *bridges]),
             ],
         }
 

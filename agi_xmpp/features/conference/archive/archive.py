@@ -63,6 +63,11 @@ class Archive:
         """True if messages are kept: then they can be asked for (XEP-0313)."""
         return self._path is not None and self._days > 0
 
+    @property
+    def problem(self) -> str:
+        """Why messages cannot be written at the moment; "" if all is well."""
+        return self._worker.problem if self._worker is not None else ""
+
     async def start(self) -> None:
         """Open the file.
 
@@ -152,7 +157,8 @@ class _Worker:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._closed: Future[None] = Future()
         self._closed.set_running_or_notify_cancel()  # whoever does not wait for it any more leaves it to the thread
-        self._failing = False
+        #: Why nothing can be written; "" if all is well.
+        self.problem = ""
         self._unreadable = False
         #: Guards what stands below it.
         self._lock = threading.Lock()
@@ -197,7 +203,7 @@ class _Worker:
         def look(table: MessageTable) -> Page:
             with self._lock:
                 waiting = [change for change in self._waiting if not isinstance(change, Expire) and change.room == room]
-            if not self._failing:
+            if not self.problem:
                 waiting = []  # they came after the question
             if any(isinstance(change, Forget) for change in waiting):
                 return Page(stable=False)
@@ -217,14 +223,14 @@ class _Worker:
             if now >= expiry:
                 self.put(Expire(self._now() - self._keep))
                 expiry = now + EXPIRY
-            due = min(retry, expiry) if self._failing else expiry
+            due = min(retry, expiry) if self.problem else expiry
             try:
                 job = self._jobs.get(timeout=max(0.0, due - now))
             except queue.Empty:
                 job = _nothing
             if job is None:
                 break
-            if not self._failing or time.monotonic() >= retry:
+            if not self.problem or time.monotonic() >= retry:
                 self._write()
                 retry = time.monotonic() + RETRY
             job()
@@ -260,21 +266,22 @@ class _Worker:
             try:
                 self._table.write(batch)
             except sqlite3.Error as error:
-                if not self._failing:
-                    log.error("%s: %s; messages are kept in memory only, until it can be written", self._path, error)
-                self._failing = True
+                problem = f"{self._path}: {error}; messages are kept in memory only, until it can be written"
+                if not self.problem:
+                    log.error("%s", problem)
+                self.problem = problem
                 return
             with self._lock:
                 for change in batch:
                     self._waiting.popleft()
                     self._waiting_size -= _size(change)
                 lost, self._lost = self._lost, 0
-            if self._failing:
+            if self.problem:
                 if lost:
                     log.error("%s can be written again; %d messages are lost", self._path, lost)
                 else:
                     log.info("%s can be written again; nothing is lost", self._path)
-            self._failing = False
+            self.problem = ""
 
 
 def _nothing() -> None:

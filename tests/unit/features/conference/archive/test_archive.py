@@ -321,13 +321,14 @@ async def test_a_full_disk_loses_nothing(small_disk, caplog, monkeypatch):
         assert not page.stable
         assert page.count < 100
         complaints = errors(caplog)
-        assert len(complaints) == 1, complaints
+        assert complaints == [archive.problem]
         assert "full" in complaints[0]
         with listening("can be written again; nothing is lost") as heard:
             ballast.unlink()
             await heard.wait()
         page = await archive.page(BALCONY, Query(max=1000))
         assert page.stable
+        assert archive.problem == ""
         assert ids(page.messages) == numbered(100)
 
 
