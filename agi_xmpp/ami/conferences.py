@@ -116,7 +116,6 @@ class Conferences:
 
     After each call of `event` and `resync`, ask Asterisk about those that `take_questions` returns, and say by `answer`
     what it said: they are told of from then on.
-
     """
 
     def __init__(self) -> None:
@@ -240,7 +239,7 @@ class Conferences:
         channel, uid, place = message["Channel"], message["Uniqueid"], _place(message)
         if channel.startswith(_HIDDEN) or uid in self._over:
             return
-        if device_of(channel) in self._own_devices:
+        if place in self._own or device_of(channel) in self._own_devices:
             self._own[place] = channel
             return
         participant = Participant(

@@ -353,6 +353,17 @@ def test_our_own_legs_are_known_by_the_lists():
     assert model.own_legs() == [("staff", LEG)]
 
 
+def test_a_leg_of_ours_stays_that_when_its_phone_is_no_more_ours():
+    model = Conferences()
+    model.hide("PJSIP/agi-xmpp")
+    model.event(join(LEG))
+    model.show("PJSIP/agi-xmpp")
+    model.begin_resync()
+    model.resync([join(LEG), join("PJSIP/agi-xmpp-00000002", "1.2")])
+    assert model.own_legs() == [("staff", LEG)]
+    assert [participant.uniqueid for participant in model.take_questions()] == ["1.2"]
+
+
 def test_a_phone_with_a_name_like_ours_is_none_of_ours():
     watch = Watch("PJSIP/agi-xmpp")
     watch.event(join("PJSIP/agi-xmpp-2-00000001"))

@@ -103,6 +103,8 @@ class Legs:
         if (settings.hep, settings.host) != (old.hep, old.host):
             await self._ask_anew_who_writes()
         self._conferences.hide(own_device(settings))
+        for texts in self._texts.values():
+            texts.expect_other_settings()
         await self._agent.apply(settings)
         if own_device(settings) != own_device(old):
             self._conferences.show(own_device(old))

@@ -148,6 +148,13 @@ class Senders:
         """Let go of a conference's texts that wait: nobody in chat listens any more."""
         self._heard.pop(number, None)
 
+    def give_up(self) -> None:
+        """Tell the texts that wait for their copies: there will be none."""
+        for number, texts in list(self._heard.items()):
+            while texts:
+                self._release(number, texts.popleft(), "")
+        self._heard.clear()
+
     def wake_at(self) -> float | None:
         """Return when `run_timers` is to be called next, by the clock; None if nothing is to come."""
         return min((texts[0].until for texts in self._heard.values()), default=None)

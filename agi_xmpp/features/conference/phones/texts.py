@@ -73,6 +73,8 @@ class PhoneTexts:
         self._wanted = False
         self._leg: Leg | None = None
         self._over = True
+        #: Our call is by settings that count no more: if it comes to nothing, the next one may come in.
+        self._outdated = False
         self._entered = asyncio.Event()
         self._changed = asyncio.Event()
         self._waiting: deque[Utterance] = deque()
@@ -131,6 +133,10 @@ class PhoneTexts:
         self._entered.set()
         self._changed.set()
 
+    def expect_other_settings(self) -> None:
+        """Our leg, or the call that is to be one, ends soon for the sake of other settings: that is no failure."""
+        self._outdated = not self._over
+
     @property
     def has_leg(self) -> bool:
         """True while our leg is in the conference, or may come in at any moment."""
@@ -171,13 +177,14 @@ class PhoneTexts:
             await asyncio.sleep(self._pace.next_delay())
             if not self._wanted:
                 continue
-            self._over = False
+            self._over = self._outdated = False
             self._entered.clear()
             try:
                 leg = await self._agent.call(self.room.number, self, display=self.room.title)
             except SipError as error:
                 self._over = True
-                self._fail(str(error))
+                if not self._outdated:
+                    self._fail(str(error))
                 continue
             try:
                 self._leg = leg
@@ -197,6 +204,8 @@ class PhoneTexts:
         except TimeoutError:
             # Without a manager connection nobody tells us.
             self._entered.set()
+        if self._outdated and not self._entered.is_set():
+            return
         if self._wanted and not self._entered.is_set():
             # The conference is full, locked, or wants a PIN. To call again and again keeps texts waiting for ever.
             self._fail("Asterisk ended our call before it was in the conference")

@@ -64,7 +64,8 @@ class TrueSenders:
         self._retry.set()
 
     async def stop(self) -> None:
-        """Free everything. Texts that wait for their copy are let go."""
+        """Free everything. Texts that wait for their copies are told as nobody's."""
+        self._senders.give_up()
         if self._wake is not None:
             self._wake.cancel()
         await self._background.stop()

@@ -25,11 +25,13 @@ class Room:
     def __init__(self) -> None:
         self.has_listeners = True
         self.spoken_texts: list[str] = []
+        self.announced: list[str] = []
 
     def spoken(self, utterance: Utterance) -> None:
         self.spoken_texts.append(utterance.text)
 
-    def announce(self, text: str) -> None: ...
+    def announce(self, text: str) -> None:
+        self.announced.append(text)
 
 
 class Leg:
@@ -125,6 +127,11 @@ class House:
             self.conferences.answer(participant, withheld=False)
         self.legs.ami_event(event)
         self.legs.occupancy_changed(number)
+
+    def leave(self, device: str) -> None:
+        """Let a phone, or our own leg, go."""
+        event = {"Event": "ConfbridgeLeave", "Conference": "6000", "Channel": f"PJSIP/{device}-00000001"}
+        self.conferences.event({**event, "Uniqueid": f"17.{device}"})
 
     async def call(self) -> Leg:
         async with asyncio.timeout(5):
@@ -238,8 +245,36 @@ async def test_other_settings_end_legs_and_lose_no_text(house):
     assert house.agent.settings.endpoint == "other"
     await house.settle()
     assert house.room.spoken_texts == ["one", "two"]
+    house.leave("agi-xmpp")
     house.join("agi-xmpp")  # that is any phone now
     assert [participant.device for participant in house.conferences.of("6000")] == ["PJSIP/101", "PJSIP/agi-xmpp"]
+
+
+async def test_other_settings_while_our_call_is_not_in_yet_are_no_failure(house):
+    house.join()
+    leg = await house.call()
+    house.legs.say("6000", utterance("one"))
+    change = asyncio.create_task(house.legs.apply(SipSettings(endpoint="other")))
+    again = await house.call()
+    house.join("other")
+    async with asyncio.timeout(5):
+        assert await house.agent.said.get() == (again, "one")
+        await change
+    assert leg.hung_up.is_set()
+    assert house.room.announced == []
+
+
+async def test_texts_that_wait_for_their_copy_are_told_when_copies_come_elsewhere():
+    house = House(hep=f"127.0.0.1:{free_port()}")
+    await house.legs.start()
+    house.join()
+    leg = await house.call()
+    house.join("agi-xmpp")
+    leg.listener.text_came("Alice", "hello")  # type: ignore[attr-defined]
+    assert house.texts == []
+    await house.legs.apply(SipSettings())
+    assert house.texts == [("6000", "Alice", "hello", "")]
+    await house.legs.stop()
 
 
 async def test_the_same_settings_change_nothing(house):

@@ -209,6 +209,32 @@ async def test_if_asterisk_ends_each_call_at_once_the_room_goes_on_and_is_told_o
     assert house.agent.said == [("Romeo", "c")]
 
 
+async def test_a_call_that_fails_by_settings_that_are_over_is_no_failure(house, monkeypatch):
+    begun, failing = asyncio.Event(), asyncio.Event()
+
+    async def call(*_arguments: object, **_keywords: object) -> Leg:
+        begun.set()
+        await failing.wait()
+        raise SipNotReached("nobody listens at 127.0.0.1:5060")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.agent, "call", call)
+        house.texts.want(True)
+        house.say("a")
+        await begun.wait()
+    house.texts.expect_other_settings()
+    failing.set()
+    await house.agent.answered()
+    house.texts.entered()
+    assert await house.room.next(1) == ["spoken a"]
+    assert house.agent.said == [("Romeo", "a")]
+    house.texts.ended("BYE")
+    await house.agent.answered()
+    house.texts.ended("BYE")
+    await house.agent.answered()
+    assert house.room.announced == ["The phones in this conference cannot read what is written here at the moment."]
+
+
 async def test_if_asterisk_cannot_be_reached_the_room_goes_on_and_is_told_once(house, caplog):
     house.agent.refusals = [SipNotReached("nobody listens at 127.0.0.1:5060")] * 3
     house.say("before")
