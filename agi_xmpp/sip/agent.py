@@ -178,11 +178,9 @@ class Leg:
     async def hang_up(self) -> None:
         """End the leg; return when Asterisk knows, or does not answer. See `agi_xmpp.sip.call.Call.hang_up`."""
         self._agent.forget(self)
-        done: asyncio.Future[SipError | None] = asyncio.get_running_loop().create_future()
-        self._call.hang_up(lambda: _settle(done, None))
+        self._call.hang_up(self._hung_up.set)  # also if nobody waits for it any more
         self._line.schedule()
-        await done
-        self._hung_up.set()
+        await self._hung_up.wait()
 
     async def make_way(self, reason: str) -> None:
         """Have the listener end the leg as soon as it has been answered; return when it is over, or never was."""

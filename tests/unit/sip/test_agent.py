@@ -300,6 +300,24 @@ async def test_other_settings_end_the_legs_when_what_is_under_way_has_arrived(ag
     assert len(far.clients) == 2
 
 
+async def test_other_settings_wait_for_the_end_of_a_leg_also_if_its_listener_does_not(far):
+    agent = SipAgent(SipSettings(port=far.port, endpoint="gw", timeout=32))
+    await agent.start()
+    listener = Listener()
+    leg = await agent.call("6000", listener)
+    change = asyncio.create_task(agent.apply(SipSettings(port=far.port, endpoint="other")))
+    assert await listener.next() == ("[conference.sip] has been changed",)
+    far.answers["BYE"] = 0
+    end = asyncio.create_task(leg.hang_up())
+    await far.came("BYE")
+    end.cancel()
+    assert not change.done()
+    far.answers["BYE"] = 200
+    async with asyncio.timeout(5):  # far less than those who change settings wait for the end
+        await change
+    await agent.stop()
+
+
 async def test_other_settings_wait_for_a_call_that_is_being_made(agent, far):
     far.answers["INVITE"] = 180
     listener = Listener()
