@@ -109,7 +109,12 @@ class Door:
             self._let_go(comer)
 
     def _has_to_wait(self, comer: _Comer) -> bool:
-        """Tell whether somebody is not in, and the room's conference has phones."""
+        """Tell whether somebody is not in, and the room's conference has phones.
+
+        Strangers are refused without a question: they neither keep Asterisk busy, nor take room from those who wait.
+        """
+        if not self._rooms.allows(comer.client, comer.room):
+            return False
         room = self._rooms.room_at(comer.room)
         if room is None:
             return bool(self._conferences.of(comer.room.local))

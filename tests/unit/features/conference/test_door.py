@@ -15,7 +15,7 @@ from agi_xmpp.features.conference.door import CLIENT_LIMIT, QUESTION_TIME, Door
 from tests.unit.ami.asked import AskedAmi
 from tests.unit.features.conference.fakes import stanza
 from tests.unit.features.conference.hall import JOIN, condition
-from tests.unit.features.conference.house import JULIET, NURSE, ROMEO, House
+from tests.unit.features.conference.house import JULIET, NURSE, PARIS, ROMEO, House, settings
 
 ROOM = "balcony@conference.example.org"
 PHONE = {"Channel": "PJSIP/101-1", "Uniqueid": "1.1", "CallerIDName": "Alice", "CallerIDNum": "101"}
@@ -142,6 +142,14 @@ async def test_who_is_in_is_not_asked_about(entry: Entry) -> None:
 async def test_who_goes_does_not_wait(entry: Entry, kind: str) -> None:
     leaving = stanza(f"<presence from='{JULIET}' to='{ROOM}/Juliet' type='{kind}'>{JOIN}</presence>")
     assert not entry.door.holds(leaving)
+
+
+async def test_who_may_not_use_the_service_has_asterisk_not_asked(entry: Entry) -> None:
+    assert not entry.comes(PARIS)
+    assert not entry.comes(PARIS, room="6001@conference.example.org")
+    assert not entry.asterisk.questions
+    entry.house.service.apply(settings(allow=["example.net"], room={"balcony": {"number": "6000"}}))
+    assert entry.comes(PARIS)
 
 
 async def test_without_phones_there_is_nothing_to_ask(entry: Entry) -> None:
