@@ -151,10 +151,10 @@ class BaseSession:
         self._presence.change_buddies(buddies)
         for presence in self._rooms.change_to(settings):
             self._post_surely(presence)
+        if _differ(old, settings, _BUDDIES):  # first: who may see us no more does not see what we show from now on
+            self._buddies_changed(before)
         if self._signed_in and _differ(old, settings, _OUR_PRESENCE):
             self._show_anew()
-        if _differ(old, settings, _BUDDIES):
-            self._buddies_changed(before)
         self._tell_news()
 
     async def stop(self, timeout: float = 5.0) -> None:

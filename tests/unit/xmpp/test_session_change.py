@@ -302,6 +302,15 @@ async def test_a_component_s_presence_changes(domain: FakeServer) -> None:
         assert await sent(domain, session) == []
 
 
+async def test_who_may_see_a_component_no_more_does_not_see_what_it_shows_then(domain: FakeServer) -> None:
+    async with component.online(domain) as session:
+        await sent(domain, session)
+        change(session, buddies=[EVE], status="Not for Bob")
+        told = await sent(domain, session)
+        assert [kind for kind, who in told if who == BOB] == ["unavailable"]
+        assert ("", EVE) in told
+
+
 async def test_a_buddy_who_is_gone_is_told_so_when_the_connection_is_back(domain: FakeServer) -> None:
     async with component.online(domain) as session:
         await sent(domain, session)
