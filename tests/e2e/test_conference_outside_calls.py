@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -71,7 +72,12 @@ async def texts_flow(attendee: Attendee, *phones: Softphone) -> None:
     attendee.say("mark")
     await attendee.hears("mark")
     for phone in phones:
-        await phone.hears("mark")
+        await phone.hears(of_romeo("mark", phone))
+
+
+def of_romeo(text: str, phone: Softphone) -> str:
+    """Return how a phone reads what Romeo says: outside of calls, his name is in the text."""
+    return f"<Romeo> {text}" if phone.number in OUTSIDE else text
 
 
 async def test_all_directions(hall: Hall) -> None:
@@ -88,7 +94,7 @@ async def test_all_directions(hall: Hall) -> None:
     romeo.say("good evening")
     assert not is_outside(await alice.hears("good evening", display="Romeo"))
     for phone in (bob, carol):
-        heard = await phone.hears("good evening", display="Romeo")
+        heard = await phone.hears("<Romeo> good evening", display="Romeo")
         assert is_outside(heard)
         assert heard.sender.startswith(f"sip:{number}@127.0.0.1")
     await romeo.hears("good evening")
@@ -96,17 +102,17 @@ async def test_all_directions(hall: Hall) -> None:
     assert await write(carol, number, "hello from carol") == 202
     await romeo.hears("hello from carol", nick="Carol C")
     assert not is_outside(await alice.hears("hello from carol", display="Carol C"))
-    assert is_outside(await bob.hears("hello from carol", display="Carol C"))
+    assert is_outside(await bob.hears("<Carol C> hello from carol", display="Carol C"))
     # From the phone within its call.
     await call.send("hello from alice")
     await romeo.hears("hello from alice", nick="Alice A")
     for phone in (bob, carol):
-        assert is_outside(await phone.hears("hello from alice", display="Alice A"))
+        assert is_outside(await phone.hears("<Alice A> hello from alice", display="Alice A"))
     # And nothing comes twice, nor back to who wrote it.
     romeo.say("end")
     await romeo.hears_nothing_until("end")
     for phone in (alice, bob, carol):
-        await phone.hears_nothing_until("end")
+        await phone.hears_nothing_until(of_romeo("end", phone))
 
 
 async def test_phones_alone_read_each_other(hall: Hall) -> None:
@@ -121,7 +127,7 @@ async def test_phones_alone_read_each_other(hall: Hall) -> None:
     assert await write(bob, number, "nobody is in chat") == 202
     await alice.hears("nobody is in chat", display="Bob B")
     await call.send("so it is")
-    await bob.hears("so it is", display="Alice A")
+    await bob.hears("<Alice A> so it is", display="Alice A")
     await call.hang_up()
 
 
@@ -147,6 +153,7 @@ async def test_whatever_is_written_arrives_as_it_is(hall: Hall) -> None:
         await romeo.hears(text, nick="Carol C")
         romeo.say(text)
         await romeo.hears(text)
+        text = f"<Romeo> {text}"
         if len(text.encode()) <= 756:
             await carol.hears(text, display="Romeo")
         else:
@@ -187,7 +194,7 @@ async def test_who_is_not_in_writes_to_nobody(hall: Hall) -> None:
     await romeo.hears("as bob", nick="Bob B")
     romeo.say("end")
     await romeo.hears_nothing_until("end")
-    await bob.hears_nothing_until("end")
+    await bob.hears_nothing_until(of_romeo("end", bob))
 
 
 async def test_who_is_seen_by_something_else_than_from_does_not_write_as_another(
@@ -241,7 +248,7 @@ async def test_private_texts_and_words(hall: Hall) -> None:
     romeo.say("end")
     # Words are for us: nobody else has read them.
     await romeo.hears_nothing_until("end")
-    await bob.hears_nothing_until("end")
+    await bob.hears_nothing_until(of_romeo("end", bob))
 
 
 async def test_a_phone_that_was_invited(hall: Hall) -> None:
@@ -256,13 +263,13 @@ async def test_a_phone_that_was_invited(hall: Hall) -> None:
     await romeo.sees("Bob B")
     await texts_flow(romeo, alice, bob)
     romeo.say("welcome")
-    heard = await bob.hears("welcome", display="Romeo")
+    heard = await bob.hears("<Romeo> welcome", display="Romeo")
     assert is_outside(heard)
     assert heard.sender.startswith(f"sip:{number}@127.0.0.1")
     assert await write(bob, number, "thank you") == 202
     await alice.hears("thank you", display="Bob B")
     romeo.say("end")
-    await bob.hears_nothing_until("end")
+    await bob.hears_nothing_until(of_romeo("end", bob))
 
 
 async def test_bursts_are_whole_and_in_order(hall: Hall) -> None:
@@ -296,7 +303,7 @@ async def test_bursts_are_whole_and_in_order(hall: Hall) -> None:
     romeo.say("end")
     await romeo.hears_nothing_until("end")
     for phone in (alice, bob, carol):
-        await phone.hears_nothing_until("end")
+        await phone.hears_nothing_until(of_romeo("end", phone))
 
 
 async def test_a_real_softphone_writes_and_reads(hall: Hall) -> None:
@@ -310,7 +317,7 @@ async def test_a_real_softphone_writes_and_reads(hall: Hall) -> None:
         for name in ("Alice A", "Bob B"):
             await romeo.sees(name)
         await texts_flow(romeo, alice)
-        await bob.hears("mark")
+        await bob.hears("<Romeo> mark")
         await bob.write("bob :) in: baresip ü")
         await romeo.hears("bob :) in: baresip ü", nick="Bob B")
         await alice.hears("bob :) in: baresip ü", display="Bob B")
@@ -322,10 +329,10 @@ async def test_a_real_softphone_writes_and_reads(hall: Hall) -> None:
         said = {name: [f"{name} {count}" for count in range(BURST)] for name in ("bob", "romeo")}
         assert [(await romeo.hears(timeout=60)).body for _ in range(BURST)] == said["romeo"]
         assert _by_name([(await alice.hears(timeout=60)).body for _ in range(2 * BURST)], "romeo", "bob") == said
-        await bob.hears(f"romeo {BURST - 1}")
+        await bob.hears(f"<Romeo> romeo {BURST - 1}")
         await bob.write("/who")
         await bob.hears(f"[private] {number}: in chat Romeo; on the phone Alice A, Bob B.")
-        assert bob.texts[1:-1] == said["romeo"]
+        assert bob.texts[1:-1] == [f"<Romeo> {text}" for text in said["romeo"]]
         romeo.say("end")
         await romeo.hears_nothing_until("end")
 
@@ -340,8 +347,8 @@ async def test_all_devices_of_an_endpoint_read_though_one_is_gone(hall: Hall) ->
     await lost.lose_power()
     romeo.say("one")
     romeo.say("two")
-    await desk.hears_nothing_until("one")
-    await desk.hears_nothing_until("two")
+    await desk.hears_nothing_until(of_romeo("one", desk))
+    await desk.hears_nothing_until(of_romeo("two", desk))
 
 
 async def test_a_room_of_another_service(rootfs: Rootfs, xmpp_server: XmppServer, tmp_path: Path) -> None:
@@ -358,18 +365,18 @@ async def test_a_room_of_another_service(rootfs: Rootfs, xmpp_server: XmppServer
         await texts_flow(romeo, alice, carol)
         romeo.say("from the garden")
         await alice.hears("from the garden", display="Romeo")
-        assert is_outside(await carol.hears("from the garden", display="Romeo"))
+        assert is_outside(await carol.hears("<Romeo> from the garden", display="Romeo"))
         assert await write(carol, garden.number, "from carol") == 202
         await romeo.hears("from carol", nick="Carol C")
         await alice.hears("from carol", display="Carol C")
         await call.send("from alice")
         await romeo.hears("from alice", nick="Alice A")
-        await carol.hears("from alice", display="Alice A")
+        await carol.hears("<Alice A> from alice", display="Alice A")
         romeo.whisper("Carol C", "only you")
         await carol.hears("[private] <Romeo> only you")
         romeo.say("end")
         for phone in (alice, carol):
-            await phone.hears_nothing_until("end")
+            await phone.hears_nothing_until(of_romeo("end", phone))
 
 
 async def test_a_reload_takes_other_phones_in_place(hall: Hall) -> None:
@@ -384,7 +391,7 @@ async def test_a_reload_takes_other_phones_in_place(hall: Hall) -> None:
     await romeo.hears("she reads within her call now, and her profile has no texts")
     await take_up(hall, *OUTSIDE)
     romeo.say("again")
-    await carol.hears_nothing_until("again")
+    await carol.hears_nothing_until(of_romeo("again", carol))
     assert await romeo.is_in()
 
 
@@ -446,4 +453,5 @@ async def checked(
 
 def _by_name(bodies: list[str], *names: str) -> dict[str, list[str]]:
     names = names or ("alice", "carol", "romeo")
-    return {name: [body for body in bodies if body.startswith(name)] for name in names}
+    texts = [re.sub("^<[^>]*> ", "", body) for body in bodies]
+    return {name: [text for text in texts if text.startswith(name)] for name in names}

@@ -198,7 +198,7 @@ class Legs:
 
     def _spoken(self, room: ConferenceRoom, utterance: Utterance) -> None:
         room.spoken(utterance)
-        self._outside_calls.tell(room.number, utterance.speaker or room.title, utterance.text, but=utterance.device)
+        self._outside_calls.tell(room.number, room.title, utterance.speaker, utterance.text, but=utterance.device)
 
     def occupancy_changed(self, number: str) -> None:
         """Come into a conference, stay or go: somebody in its room, or on its phones, has come or gone."""

@@ -143,25 +143,28 @@ class OutsideCalls:
         else:
             writer = next((one for one in phones if one.channel == sender), None)
         if writer is not None:
-            self.tell(number, name_of(writer), text, but=writer.device)
+            self.tell(number, title, name_of(writer), text, but=writer.device)
         else:
-            self.tell(number, title, wording.unproven(nicks.claimed(phones, display), text))
+            self.tell(number, title, "", wording.unproven(nicks.claimed(phones, display), text))
 
-    def tell(self, number: str, name: str, text: str, *, but: str = "") -> None:
+    def tell(self, number: str, title: str, name: str, text: str, *, but: str = "") -> None:
         """Tell the phones of a conference that read outside of calls something, after what they were told before.
 
-        An endpoint that is in by several calls is told once.
+        The writer stands in the text, too: to such a phone all that comes from the conference is one conversation,
+        and who says what in it is not shown by baresip, for one. An endpoint that is in by several calls is told once.
 
         Args:
             number: of the conference.
-            name: the writer's, or the room's.
+            title: of its room.
+            name: the writer's; "" for the room itself.
             text: of any length: phones get it in numbered parts, and `MAX_PARTS` of them.
             but: device of the writer, which is not told.
         """
+        text = f"<{name}> {text}" if name else text
         readers = {one.device: one for one in reversed(self._conferences.of(number)) if self.reads(one)}
         readers.pop(but, None)
         for participant in readers.values():
-            self._send(number, participant, name, text, _nobody)
+            self._send(number, participant, name or title, text, _nobody)
 
     def whisper(self, number: str, channel: str, name: str, text: str, done: Callable[[str], None]) -> bool:
         """Tell one phone something that is for nobody else.

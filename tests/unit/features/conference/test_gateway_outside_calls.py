@@ -79,7 +79,7 @@ async def test_chat_and_phones_within_their_calls_are_read_outside_of_them(house
         leg = await house.agent.legs.get()
     leg.listener.text_came("Alice A", "from alice")
     await house.settle()
-    assert house.told() == [('"Romeo"', "from chat"), ('"Alice A"', "from alice")]
+    assert house.told() == [('"Romeo"', "<Romeo> from chat"), ('"Alice A"', "<Alice A> from alice")]
     assert house.bodies() == [("Romeo", "from chat"), ("Alice A", "from alice")]
 
 
@@ -154,4 +154,4 @@ async def test_who_has_gone_is_told_nothing(house):
     house.say("two")
     house.gateway.ami_event(left("103"))
     await house.settle()
-    assert house.told() == [('"Romeo"', "one")]
+    assert house.told() == [('"Romeo"', "<Romeo> one")]

@@ -81,8 +81,8 @@ class OutsideCalls:
     def reads(self, participant: Participant) -> bool:
         return participant.device == "PJSIP/103"
 
-    def tell(self, number: str, name: str, text: str, *, but: str = "") -> None:
-        self.told.append((number, name, text, but))
+    def tell(self, number: str, title: str, name: str, text: str, *, but: str = "") -> None:
+        self.told.append((number, name or title, text, but))
 
 
 class House:

@@ -115,26 +115,33 @@ def refusing(error: Exception) -> Callable[[dict[str, str]], Exception]:
 
 class TestTelling:
     async def test_those_who_read_outside_of_calls(self, house):
-        house.outside.tell("6000", "Romeo", "hello")
+        house.outside.tell("6000", "Balcony", "Romeo", "hello")
         await house.settle()
         assert sorted(house.sent()) == [
-            ("pjsip:102/sip:102@host0", '"Romeo" <sip:6000@pbx.example.org:5061>', "hello"),
-            ("pjsip:103/sip:103@host0", '"Romeo" <sip:6000@pbx.example.org:5061>', "hello"),
+            ("pjsip:102/sip:102@host0", '"Romeo" <sip:6000@pbx.example.org:5061>', "<Romeo> hello"),
+            ("pjsip:103/sip:103@host0", '"Romeo" <sip:6000@pbx.example.org:5061>', "<Romeo> hello"),
+        ]
+
+    async def test_the_room_itself(self, house):
+        house.outside.tell("6000", "Balcony", "", "hello")
+        await house.settle()
+        assert [(sender, text) for _, sender, text in house.sent("103")] == [
+            ('"Balcony" <sip:6000@pbx.example.org:5061>', "hello")
         ]
 
     async def test_nobody_of_another_conference(self, house):
-        house.outside.tell("6001", "Romeo", "hello")
+        house.outside.tell("6001", "Balcony", "", "hello")
         await house.settle()
         assert house.sent() == []
 
     async def test_not_who_wrote_it(self, house):
-        house.outside.tell("6000", "Bob B", "hello", but="PJSIP/102")
+        house.outside.tell("6000", "Balcony", "Bob B", "hello", but="PJSIP/102")
         await house.settle()
         assert [to for to, _, _ in house.sent()] == ["pjsip:103/sip:103@host0"]
 
     async def test_an_endpoint_that_is_in_twice_is_told_once(self, house):
         house.join("103", "Carol C", call=2)
-        house.outside.tell("6000", "Romeo", "hello")
+        house.outside.tell("6000", "Balcony", "", "hello")
         await house.settle()
         assert len(house.sent("103")) == 1
 
@@ -153,23 +160,23 @@ class TestTelling:
 
     async def test_in_order_and_whole(self, house):
         for count in range(WAITING_EACH):
-            house.outside.tell("6000", "Romeo", f"text {count}")
-        house.outside.tell("6000", "Romeo", "one too many")
+            house.outside.tell("6000", "Balcony", "", f"text {count}")
+        house.outside.tell("6000", "Balcony", "", "one too many")
         await house.settle()
         for endpoint in ("102", "103"):
             assert [text for _, _, text in house.sent(endpoint)] == [f"text {count}" for count in range(WAITING_EACH)]
-        house.outside.tell("6000", "Romeo", "again")
+        house.outside.tell("6000", "Balcony", "", "again")
         await house.settle()
         assert [text for _, _, text in house.sent("103")][WAITING_EACH:] == ["again"]
 
     @pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY])
     async def test_what_fits_goes_in_one(self, house, size):
-        house.outside.tell("6000", "Romeo", "x" * size)
+        house.outside.tell("6000", "Balcony", "", "x" * size)
         await house.settle()
         assert [text for _, _, text in house.sent("103")] == ["x" * size]
 
     async def test_a_long_text_in_numbered_parts(self, house):
-        house.outside.tell("6000", "Romeo", "é" * MAX_BODY)
+        house.outside.tell("6000", "Balcony", "", "é" * MAX_BODY)
         await house.settle()
         parts = [text for _, _, text in house.sent("103")]
         assert [part[:6] for part in parts] == ["(1/3) ", "(2/3) ", "(3/3) "]
@@ -177,7 +184,7 @@ class TestTelling:
         assert max(len(part.encode()) for part in parts) <= MAX_BODY
 
     async def test_of_a_text_without_end_some_parts(self, house):
-        house.outside.tell("6000", "Romeo", "x" * 65_536)
+        house.outside.tell("6000", "Balcony", "", "x" * 65_536)
         await house.settle()
         assert len(house.sent("103")) == MAX_PARTS
 
@@ -194,13 +201,13 @@ class TestTelling:
         house.ami.answers["Getvar"] = lambda headers: (
             AmiRefused("No such channel") if "Channel" in headers else house._value(headers)
         )
-        house.outside.tell("6000", "Romeo", "hello")
+        house.outside.tell("6000", "Balcony", "", "hello")
         await house.settle()
-        assert {sender for _, sender, _ in house.sent()} == {'"Romeo" <sip:6000@127.0.0.1>'}
+        assert {sender for _, sender, _ in house.sent()} == {'"Balcony" <sip:6000@127.0.0.1>'}
 
     async def test_other_settings(self, house):
         house.outside.apply(settings("101"))
-        house.outside.tell("6000", "Romeo", "hello")
+        house.outside.tell("6000", "Balcony", "", "hello")
         house.contacts["101"] = 1
         await house.settle()
         assert [to for to, _, _ in house.sent()] == ["pjsip:101/sip:101@host0"]
@@ -222,7 +229,7 @@ class TestFailures:
         assert results == ["it is not registered"] * 2
         assert caplog.text.count("texts do not reach 103 outside of calls: it is not registered") == 1
         house.contacts["103"] = 1
-        house.outside.tell("6000", "Romeo", "three")
+        house.outside.tell("6000", "Balcony", "", "three")
         await house.settle()
         assert [text for _, _, text in house.sent("103")] == ["three"]
         assert house.outside.problem == ""
@@ -231,12 +238,12 @@ class TestFailures:
         house.contacts["103"] = 2
         house.ami.answers["MessageSend"] = AmiForbidden("Permission denied")
         for _ in range(2):
-            house.outside.tell("6000", "Romeo", "hello")
+            house.outside.tell("6000", "Balcony", "", "hello")
         await house.settle()
         assert "add message to the manager user's line write =" in house.outside.problem
         assert caplog.text.count("add message to the manager user's line write =") == 1
         house.ami.answers["MessageSend"] = {"Response": "Success"}
-        house.outside.tell("6000", "Romeo", "hello")
+        house.outside.tell("6000", "Balcony", "", "hello")
         await house.settle()
         assert house.outside.problem == ""
 
@@ -247,8 +254,8 @@ class TestFailures:
             await there.wait()
 
         house.ami.ready = ready
-        house.outside.tell("6000", "Romeo", "one")
-        house.outside.tell("6000", "Romeo", "two")
+        house.outside.tell("6000", "Balcony", "", "one")
+        house.outside.tell("6000", "Balcony", "", "two")
         await house.settle()
         assert house.sent() == []
         there.set()
@@ -303,7 +310,7 @@ class TestOverhearing:
         house.outside.overheard("6000", "The balcony", "Alice A", "hello", sender)
         await house.settle()
         assert [(sender, text) for _, sender, text in house.sent("103")] == [
-            ('"Alice A" <sip:6000@pbx.example.org:5061>', "hello")
+            ('"Alice A" <sip:6000@pbx.example.org:5061>', "<Alice A> hello")
         ]
 
     @pytest.mark.parametrize(("display", "sender"), [("Romeo", None), ("Romeo", ""), ("Alice A", "")])
@@ -320,7 +327,7 @@ class TestOverhearing:
         house.outside.overheard("6000", "The balcony", "Dave D", "hello", None)
         await house.settle()
         assert [(sender.partition(" <")[0], text) for _, sender, text in house.sent("103")] == [
-            ('"phone"', "hello"),
+            ('"phone"', "<phone> hello"),
             ('"The balcony"', "<phone> hello"),
         ]
 
