@@ -161,10 +161,10 @@ async def test_a_change_while_the_connection_is_broken_comes_with_it(server: Fak
             await session._link.next_change()
         change(session, buddies=[EVE], show="dnd")
         await server.listen()
-        shown = await server.hears("presence")
-        assert (shown.get("type"), shown.findtext(f"{CLIENT}show")) == (None, "dnd")
         asked = await server.hears("presence")
         assert (asked.get("type"), asked.get("to")) == ("subscribe", EVE)
+        shown = await server.hears("presence")
+        assert (shown.get("type"), shown.findtext(f"{CLIENT}show")) == (None, "dnd")
         assert server.resumed.is_set()
 
 
