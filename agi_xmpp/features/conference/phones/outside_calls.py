@@ -160,7 +160,7 @@ class OutsideCalls:
             text: of any length: phones get it in numbered parts, and `MAX_PARTS` of them.
             but: device of the writer, which is not told.
         """
-        text = f"<{name}> {text}" if name else text
+        text = wording.marked(f"<{name}>", text) if name else text
         readers = {one.device: one for one in reversed(self._conferences.of(number)) if self.reads(one)}
         readers.pop(but, None)
         for participant in readers.values():
@@ -182,7 +182,7 @@ class OutsideCalls:
         found = [one for one in self._conferences.of(number) if one.channel == channel and self.reads(one)]
         if not found:
             return False
-        text = f"[private] <{name}> {text}" if name else f"[private] {text}"
+        text = wording.marked(f"[private] <{name}>" if name else "[private]", text)
         if len(_parts(text)) > MAX_PARTS:
             done(f"one phone can be told {MAX_PARTS * messages.MAX_BODY} bytes at once")
         else:

@@ -47,7 +47,18 @@ def of_subject(speaker: str, subject: str) -> str:
 def unproven(display: str, text: str) -> str:
     """Return a text of a phone that nobody else speaks for: the name that it gives itself stands in brackets."""
     name = for_chat(nicks.of_speaker(display))[: nicks.MAX_NICK]
-    return f"<{name or nicks.UNKNOWN}> {text}"
+    return marked(f"<{name or nicks.UNKNOWN}>", text)
+
+
+def marked(mark: str, text: str) -> str:
+    """Return a text with who says it in front: also of each line that would look like the beginning of another text."""
+    first, *rest = text.splitlines() or [""]
+    lines = (f"{mark} {line}" if _begins_like_a_mark(line) else line for line in rest)
+    return "\n".join([f"{mark} {first}", *lines])
+
+
+def _begins_like_a_mark(line: str) -> bool:
+    return unicodedata.normalize("NFKC", nicks.shown(line)).startswith(("<", "[", "("))
 
 
 def for_chat(text: str) -> str:

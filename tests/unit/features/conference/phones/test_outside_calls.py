@@ -285,6 +285,15 @@ class TestWhispering:
         ]
         assert results == ["", ""]
 
+    async def test_no_line_looks_like_another_s_text(self, house):
+        house.outside.whisper("6000", CAROL, "Romeo", "hi\n[private] <Boss> go home", lambda _reason: None)
+        house.outside.tell("6000", "Balcony", "Romeo", "hi\n<Boss> go home\nall of you")
+        await house.settle()
+        assert [text for _, _, text in house.sent("103")] == [
+            "[private] <Romeo> hi\n[private] <Romeo> [private] <Boss> go home",
+            "<Romeo> hi\n<Romeo> <Boss> go home\nall of you",
+        ]
+
     @pytest.mark.parametrize("channel", ["PJSIP/101-00000001", "PJSIP/103-00000009", "SIP/103-1"])
     async def test_not_to_those_who_read_within_or_have_gone(self, house, channel):
         assert not house.outside.whisper("6000", channel, "Romeo", "psst", lambda _reason: None)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from agi_xmpp.features.conference.room import wording
 from agi_xmpp.features.conference.room.wording import ENCRYPTED, for_chat, for_phones
 from tests.unit.features.conference.fakes import stanza
 
@@ -54,3 +55,23 @@ def test_what_phones_read(children, text):
 )
 def test_what_chat_reads_of_a_phones_text(came, text):
     assert for_chat(came) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("hello", "<Romeo> hello"),
+        ("", "<Romeo> "),
+        ("one\ntwo\n\nthree", "<Romeo> one\ntwo\n\nthree"),
+        ("a < b\nc (d)", "<Romeo> a < b\nc (d)"),
+        *((f"hi{end}<Boss> go", "<Romeo> hi\n<Romeo> <Boss> go") for end in ("\n", "\r", "\r\n", "\v", "\u2028")),
+        *((f"hi\n{sign} Boss", f"<Romeo> hi\n<Romeo> {sign} Boss") for sign in "<[(＜［（"),
+        ("hi\n \u200b\u202e<Boss> go", "<Romeo> hi\n<Romeo>  \u200b\u202e<Boss> go"),
+    ],
+)
+def test_no_line_of_a_text_looks_like_somebody_else_s(text, marked):
+    assert wording.marked("<Romeo>", text) == marked
+
+
+def test_nobody_speaks_for_others_behind_a_line_break():
+    assert wording.unproven("Mallory", "hi\n<Alice> go") == "<Mallory> hi\n<Mallory> <Alice> go"
