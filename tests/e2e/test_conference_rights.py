@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,11 @@ class Restricted(ConferenceExchange):
         rootfs: where Asterisk is.
         line: of manager.conf: ``read`` or ``write``.
         classes: that the line has at first.
+        outside_calls: numbers of phones that write and read outside of calls.
     """
 
-    def __init__(self, rootfs: Rootfs, line: str, classes: str) -> None:
-        super().__init__(rootfs)
+    def __init__(self, rootfs: Rootfs, line: str, classes: str, outside_calls: Sequence[str] = ()) -> None:
+        super().__init__(rootfs, outside_calls=outside_calls)
         self._line, self._classes = line, classes
         self._granted = ""
 
@@ -51,12 +52,13 @@ class Restricted(ConferenceExchange):
 
 @contextlib.asynccontextmanager
 async def restricted(
-    rootfs: Rootfs, server: Prosody, state: Path, line: str, classes: str
+    rootfs: Rootfs, server: Prosody, state: Path, line: str, classes: str, outside_calls: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Hall, Restricted]]:
-    with Restricted(rootfs, line, classes) as exchange:
+    with Restricted(rootfs, line, classes, outside_calls) as exchange:
         try:
             people = ("romeo", "juliet", "tybalt")
-            async with open_hall(exchange, server, state, people=people, phone=PHONE) as hall:
+            outside = {"texts_outside_calls": list(outside_calls)}
+            async with open_hall(exchange, server, state, people=people, phone=PHONE, conference=outside) as hall:
                 yield hall, exchange
         finally:
             await exchange.disconnect()
@@ -111,3 +113,20 @@ async def test_events_that_are_granted_come_after_a_reload(rootfs: Rootfs, proso
         await hall.dial(bob, "6000")
         await juliet.sees("Bob B")
         await hall.agrees("6000", [juliet], ["101", "102"])
+
+
+async def test_texts_outside_of_calls_come_after_a_reload(rootfs: Rootfs, prosody: Prosody, tmp_path: Path) -> None:
+    async with restricted(rootfs, prosody, tmp_path, "read", "call", ["103"]) as (hall, exchange):
+        (carol,) = await hall.phones("103")
+        romeo = await hall.enter("romeo", "6000")
+        await hall.dial(carol, "6000")
+        await romeo.sees("Carol C")
+        plain = {"Content-Type": "text/plain"}
+        assert (await carol.request("MESSAGE", "6000", headers=plain, body="nobody is told")).status_code == 202
+        await exchange.grant()
+        await hall.service.reload()
+        assert (await carol.request("MESSAGE", "6000", headers=plain, body="hello")).status_code == 202
+        await romeo.hears_nothing_until("hello")
+        since = hall.service.log_size()
+        await hall.service.reload()
+        assert LOGGED_IN not in hall.service.log_tail(since), "nothing is missing any more"

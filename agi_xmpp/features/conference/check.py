@@ -142,8 +142,8 @@ async def _outside_calls(settings: ConferenceSettings, ami: Manager, handover: H
         elif not await handover.works(ami, context):
             problems.append(
                 f"what phones write outside of calls does not reach us from the context {context}: add user to the"
-                ' manager user\'s line read = in manager.conf; after that, asterisk -rx "manager reload", and restart'
-                " agi-xmpp if it runs"
+                ' manager user\'s line read = in manager.conf; after that, asterisk -rx "manager reload", and'
+                " systemctl reload agi-xmpp if it runs"
             )
     return problems
 

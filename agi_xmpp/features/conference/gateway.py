@@ -259,8 +259,8 @@ class Gateway:
 
     @property
     def is_deaf(self) -> bool:
-        """True if Asterisk tells of nobody who comes, as far as that was noticed."""
-        return self._roster.is_deaf
+        """True if Asterisk does not tell who comes, or perhaps what phones write, as far as that was noticed."""
+        return self._roster.is_deaf or self._outside_calls.may_be_deaf
 
     def status(self) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows."""
@@ -326,6 +326,7 @@ class Gateway:
         """Ask Asterisk who is in which conference."""
         self._roster.ami_connected()
         self._legs.ami_connected()
+        self._outside_calls.ami_connected()
 
     def ami_event(self, event: Message) -> None:
         """Take an event."""

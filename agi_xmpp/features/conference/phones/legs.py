@@ -129,9 +129,10 @@ class Legs:
     def status(self, number: str) -> dict[str, Any]:
         """Return what `agi-xmpp status` shows of a conference's texts."""
         texts = self._texts.get(number)
+        unread = bool(self._outside_calls.problem) and any(map(self._outside_calls.reads, self._conferences.of(number)))
         if texts is None:
-            return {"texts": "not needed", "texts_fail": False}
-        return {"texts": texts.state, "texts_fail": texts.fails}
+            return {"texts": "not needed", "texts_fail": unread}
+        return {"texts": texts.state, "texts_fail": texts.fails or unread}
 
     # What Asterisk tells
 

@@ -111,6 +111,7 @@ class OutsideCalls:
         self._readers: dict[str, _Reader] = {}  # by channel, while there is something to tell them
         self._written: deque[OutsideText] = deque()
         self._listening = False
+        self._handed_on = False  # something was, since the login: the manager user gets such events
         self._unreachable: set[str] = set()
         self._background = Background(log, "texts outside of calls")
         self.problem = ""
@@ -118,6 +119,11 @@ class OutsideCalls:
     def apply(self, settings: ConferenceSettings) -> None:
         """Use other settings from now on."""
         self._settings = settings
+
+    @property
+    def may_be_deaf(self) -> bool:
+        """True if phones may write, and nothing has come yet: perhaps Asterisk does not tell us what they write."""
+        return bool(self._settings.texts_outside_calls) and not self._handed_on
 
     async def stop(self) -> None:
         """Forget what waits."""
@@ -272,11 +278,16 @@ class OutsideCalls:
 
     # From phones
 
+    def ami_connected(self) -> None:
+        """The manager user may have other rights now."""
+        self._handed_on = False
+
     def ami_event(self, event: Message) -> None:
         """Take an event; texts that the dialplan hands on count."""
         text = messages.read_text(event)
         if text is None:
             return
+        self._handed_on = True
         if len(self._written) >= WAITING_IN:
             log.warning("conference %s: a text was lost: too many come outside of calls", _shown(text.number))
             return

@@ -146,6 +146,22 @@ async def test_missing_rights_are_in_the_status(house):
     await house.settle()
     (problem,) = house.gateway.status()["problems"]
     assert "add message to the manager user's line write =" in problem
+    (room,) = house.gateway.status()["rooms"]
+    assert room["texts_fail"]
+    house.gateway.ami_event(left("103"))
+    await house.settle()
+    (room,) = house.gateway.status()["rooms"]
+    assert not room["texts_fail"], "nobody is to be told anything"
+
+
+async def test_until_something_was_handed_on_the_right_to_it_may_be_missing(house):
+    assert house.gateway.is_deaf
+    await house.writes("hello")
+    assert not house.gateway.is_deaf
+    house.gateway.ami_connected()
+    assert house.gateway.is_deaf
+    assert await house.apply(texts_outside_calls=[])
+    assert not house.gateway.is_deaf
 
 
 async def test_who_has_gone_is_told_nothing(house):

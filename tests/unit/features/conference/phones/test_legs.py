@@ -77,6 +77,7 @@ class OutsideCalls:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str, str]] = []
+        self.problem = ""
 
     def reads(self, participant: Participant) -> bool:
         return participant.device == "PJSIP/103"
