@@ -11,6 +11,7 @@ import pytest
 
 from tests.testbed.asterisk import Asterisk
 from tests.testbed.conference import ConferenceExchange
+from tests.testbed.rootfs import Rootfs
 from tests.testbed.telephony import Exchange
 
 ROOT = Path(__file__).parents[2]
@@ -27,11 +28,11 @@ def blocks(language: str, holding: str = "") -> list[object]:
     return found
 
 
-def manager_classes(document: str) -> dict[str, set[str]]:
-    """Return what the manager user of a document may read and write."""
+def manager_classes(document: str) -> list[dict[str, set[str]]]:
+    """Return what the manager user of each sample of a document may read and write."""
     samples = re.findall(r"^```ini\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), flags=re.M | re.S)
-    (sample,) = (sample for sample in samples if "read = " in sample)
-    return {name: set(line.split(",")) for name, line in re.findall(r"^(read|write) = (\S+)$", sample, flags=re.M)}
+    lines = [re.findall(r"^(read|write) = (\S+)$", sample, flags=re.M) for sample in samples if "read = " in sample]
+    return [{name: set(classes.split(",")) for name, classes in sample} for sample in lines]
 
 
 async def granted(asterisk: Asterisk, user: str) -> dict[str, set[str]]:
@@ -41,14 +42,19 @@ async def granted(asterisk: Asterisk, user: str) -> dict[str, set[str]]:
 
 async def test_the_manager_user_of_phones_is_the_one_that_the_tests_use(exchange: Exchange) -> None:
     """The rights in docs/phone.md are those with which every test of phones runs."""
-    assert manager_classes("docs/phone.md") == await granted(exchange, exchange.phone_user)
+    assert manager_classes("docs/phone.md") == [await granted(exchange, exchange.phone_user)]
 
 
 async def test_the_manager_user_of_conferences_is_the_one_that_the_tests_use(
-    conference_exchange: ConferenceExchange,
+    rootfs: Rootfs, conference_exchange: ConferenceExchange
 ) -> None:
-    """The rights in docs/conference.md are those with which every test of conferences runs."""
-    assert manager_classes("docs/conference.md") == await granted(conference_exchange, conference_exchange.manager_user)
+    """The rights in docs/conference.md are those with which every test of conferences runs, with and without texts
+    outside of calls.
+    """
+    usual = await granted(conference_exchange, conference_exchange.manager_user)
+    async with ConferenceExchange(rootfs, outside_calls=["103"]) as exchange:
+        more = await granted(exchange, exchange.manager_user)
+    assert manager_classes("docs/conference.md") == [usual, more]
 
 
 @pytest.mark.parametrize("block", blocks("asterisk"))
