@@ -280,6 +280,31 @@ class TestReload:
         await romeo.hears("heard again", nick="Carol C")
         await hall.agrees(number, [romeo], ["103"])
 
+    async def test_settings_that_change_while_our_call_comes_in_are_no_failure(self, hall: Hall) -> None:
+        """Asterisk lets a call in half a second after its answer: the second and third reload come meanwhile."""
+
+        async def is_answered() -> bool:
+            rows = (await hall.exchange.cli("core show channels concise")).splitlines()
+            return any(f"!{number}!" in row and "!Answer!" in row for row in rows)
+
+        number = some_number()
+        romeo = await hall.enter("romeo", number)
+        (carol,) = await hall.phones("103")
+        await hall.dial(carol, number)
+        await texts_flow(romeo, "Carol C")
+        before = hall.service.sections["conference"]
+        since = hall.service.log_size()
+        for timeout in (6.0, 7.0, 8.0):
+            hall.service.sections["conference"] = {**before, "sip": {**before["sip"], "timeout": timeout}}
+            await hall.service.reload()
+            romeo.say(f"said after {timeout:g}")
+            async with asyncio.timeout(10):
+                while not await is_answered():
+                    pass
+        for timeout in (6.0, 7.0, 8.0):
+            await carol.hears(f"said after {timeout:g}")
+        assert b"texts do not reach the phones" not in hall.service.log_file.read_bytes()[since:]
+
 
 class TestProfanity:
     @pytest.mark.parametrize("xmpp_server", ["prosody"], indirect=True)
