@@ -7,10 +7,13 @@ nothing but its login.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from agi_xmpp.ami.connection import Connection, address, connect
 from agi_xmpp.ami.model import AmiInfo, AmiListener, AmiState, Message
@@ -19,6 +22,44 @@ from agi_xmpp.errors import AmiError, AmiNotConnected, AmiRefused
 from agi_xmpp.pace import Pace
 
 log = logging.getLogger("agi_xmpp.ami")
+
+#: Headers and values of an event: what tells it from others.
+_Key: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class _Change:
+    """The events of two connections while one takes the place of the other: Asterisk tells both the same.
+
+    Attributes:
+        old: the connection that is to end.
+        waiting: what the new one has told.
+        old_is_over: what the old one tells counts no more.
+    """
+
+    def __init__(self, old: Connection) -> None:
+        self.old = old
+        self.waiting: list[Message] = []
+        self.old_is_over = False
+        self._told: Counter[_Key] = Counter()
+
+    def is_told_by_old(self, event: Message) -> bool:
+        """Tell whether an event of the old connection counts."""
+        if not self.old_is_over:
+            self._told[_key(event)] += 1
+        return not self.old_is_over
+
+    def untold(self) -> Iterator[Message]:
+        """Yield what the new connection has told, and the old one has not."""
+        for event in self.waiting:
+            key = _key(event)
+            if self._told[key]:
+                self._told[key] -= 1
+            else:
+                yield event
+
+
+def _key(event: Message) -> _Key:
+    return tuple(event.items())
 
 
 class AmiClient:
@@ -37,6 +78,7 @@ class AmiClient:
         self._failure: AmiError | None = None
         self._pace = Pace(settings.retry_max, time.monotonic)
         self._connection: Connection | None = None
+        self._change: _Change | None = None  # while another login takes the place of this one
         self._supervisor: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -96,9 +138,9 @@ class AmiClient:
     async def log_in_anew(self) -> None:
         """Log in once more, and use that connection from now on: one has the rights that its user had at the login.
 
-        The listener is told `ami_connected` again, without `ami_disconnected`: no moment is without a connection. What
-        was asked before is answered on the old one, which ends afterwards. Without a connection nothing is done: there
-        will be a login anyway.
+        The listener is told `ami_connected` again, without `ami_disconnected`: no moment is without a connection, and
+        each event is told once. What was asked before is answered on the old one, which ends afterwards. Without a
+        connection nothing is done: there will be a login anyway.
 
         Raises:
             AmiError: the login failed; the connection goes on as it was.
@@ -106,11 +148,24 @@ class AmiClient:
         old = self._connection
         if old is None:
             return
-        new = await self._connect()
+        change = self._change = _Change(old)
+        try:
+            new = await self._connect()
+            # Behind the answer on the old one comes nothing that the new one does not have, too; behind that on the new
+            # one, nothing that the old one has told.
+            with contextlib.suppress(AmiError):
+                await old.action("Ping")
+            change.old_is_over = True
+            with contextlib.suppress(AmiError):
+                await new.action("Ping")
+        finally:
+            self._change = None
         if self._connection is not old:  # it broke meanwhile, and another one is on its way or there
             await new.log_off()
             return
         self._begin(new)
+        for event in change.untold():
+            self._tell_event(event)
         await old.finish()
 
     def _online(self) -> Connection:
@@ -165,7 +220,7 @@ class AmiClient:
         """Log in; from when `_begin` has taken the connection until another one takes its place, its events count.
 
         Before that, events can come, too. They are older than the lists that the listener asks for then, which have
-        their outcome.
+        their outcome; only where the connection takes the place of another one, they wait.
 
         Raises:
             AmiError: see `connect`.
@@ -173,12 +228,19 @@ class AmiClient:
         connection: Connection | None = None
 
         def on_event(event: Message) -> None:
+            change = self._change
             if connection is not None and connection is self._connection:
-                self._events += 1
-                self._listener.ami_event(event)
+                if change is None or connection is not change.old or change.is_told_by_old(event):
+                    self._tell_event(event)
+            elif change is not None:
+                change.waiting.append(event)
 
         connection = await connect(self._settings, on_event)
         return connection
+
+    def _tell_event(self, event: Message) -> None:
+        self._events += 1
+        self._listener.ami_event(event)
 
     async def _stay(self, connection: Connection) -> str:
         return await connection.stay(self._settings.keepalive, self._settings.keepalive_timeout)

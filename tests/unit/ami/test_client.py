@@ -210,12 +210,49 @@ async def test_another_login_takes_the_place_of_the_first_one_without_a_gap(mana
         manager.say_on(0, message("Response: Success|Message: it rings", originate["ActionID"]))
         assert (await waiting)["Message"] == "it rings"
         await changing
-        assert manager.names() == ["Originate", "Ping", "Logoff"]
+        assert manager.names() == ["Originate", "Ping", "Ping", "Ping", "Logoff"]
         assert (client.info().state, client.info().connects, client.info().events) == (AmiState.ONLINE, 2, 1)
         manager.say_on(1, message("Event: Later"))
         await events.until("connected", "connected", "OfTheNewOne", "Later")
     assert events.told[-2:] == ["Later", "disconnected"]
     assert manager.names()[-1] == "Logoff"
+
+
+async def test_each_event_is_told_once_while_another_login_takes_the_place(manager: Manager, events: Events) -> None:
+    async with online(manager, events) as client:
+        manager.answers["Ping"] = None
+        changing = asyncio.create_task(client.log_in_anew())
+        of_old = await manager.action("Ping", 1)
+        for name in ("A", "B"):
+            manager.say_on(0, message(f"Event: {name}"))
+        for name in ("B", "C", "C"):
+            manager.say_on(1, message(f"Event: {name}"))
+        await events.until("connected", "A", "B")
+        manager.say_on(0, message("Response: Success", of_old["ActionID"]))
+        of_new = await manager.action("Ping", 2)
+        for name in ("C", "C", "D"):
+            manager.say_on(0, message(f"Event: {name}"))
+        manager.say_on(1, message("Event: D"))
+        manager.say_on(1, message("Response: Success", of_new["ActionID"]))
+        await changing
+        manager.say_on(1, message("Event: E"))
+        told = ["connected", "A", "B", "connected", "C", "C", "D", "E"]
+        await events.until(*told)
+        assert client.info().events == 6
+
+
+async def test_events_of_a_connection_that_came_instead_are_told(manager: Manager, events: Events) -> None:
+    async with online(manager, events) as client:
+        manager.answers["Ping"] = None
+        changing = asyncio.create_task(client.log_in_anew())
+        await manager.action("Ping", 1)
+        manager.cut_one(0)
+        late = await manager.action("Ping", 2)
+        await events.until("connected", "disconnected", "connected")
+        manager.say_on(2, message("Event: A"))
+        await events.until("connected", "disconnected", "connected", "A")
+        manager.say_on(1, message("Response: Success", late["ActionID"]))
+        await changing
 
 
 async def test_what_is_not_answered_ends_with_the_old_login(
@@ -290,7 +327,7 @@ async def test_stopping_while_the_old_login_is_still_needed(
         manager.say_on(0, message("Response: Success", originate["ActionID"]))
         await waiting
         await changing
-    assert manager.names() == ["Originate", "Logoff", "Logoff"]
+    assert manager.names() == ["Originate", "Ping", "Ping", "Logoff", "Logoff"]
 
 
 async def test_stopping_while_connecting(manager: Manager, events: Events) -> None:
