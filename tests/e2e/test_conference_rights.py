@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -130,3 +131,39 @@ async def test_texts_outside_of_calls_come_after_a_reload(rootfs: Rootfs, prosod
         since = hall.service.log_size()
         await hall.service.reload()
         assert LOGGED_IN not in hall.service.log_tail(since), "nothing is missing any more"
+
+
+#: So many texts are on their way at once.
+WRITERS = ("a", "b", "c", "d", "e", "f")
+
+
+async def test_texts_that_come_while_we_log_in_anew_are_read_once(
+    rootfs: Rootfs, prosody: Prosody, tmp_path: Path
+) -> None:
+    async with restricted(rootfs, prosody, tmp_path, "write", "call,originate,reporting", ["103"]) as (hall, _exchange):
+        (carol,) = await hall.phones("103")
+        romeo = await hall.enter("romeo", "6000")
+        await hall.dial(carol, "6000")
+        await romeo.sees("Carol C")
+        is_over = asyncio.Event()
+
+        async def write(name: str) -> list[str]:
+            written: list[str] = []
+            while not is_over.is_set():
+                written.append(f"{name} {len(written)}")
+                headers = {"Content-Type": "text/plain"}
+                assert (await carol.request("MESSAGE", "6000", headers=headers, body=written[-1])).status_code == 202
+            return written
+
+        writing = asyncio.gather(*(write(name) for name in WRITERS))
+        for name in WRITERS:
+            await romeo.hears(f"{name} 0")
+        since = hall.service.log_size()
+        for _ in range(40):
+            await hall.service.reload()
+        is_over.set()
+        assert hall.service.log_tail(since, lines=10_000).count(LOGGED_IN) == 40
+        for text in [text for written in await writing for text in written[1:]]:
+            await romeo.hears(text)
+        romeo.say("end")
+        await romeo.hears_nothing_until("end")
