@@ -80,6 +80,9 @@ class _Past:
         seconds = (ended.at if call.answered is None else call.answered) - call.began
         if before is None:
             return cls(call, ended, call.rang, seconds)
+        if not call.party and call.source == before.ended.call.source:
+            # The caller had gone before Asterisk could be asked about them. When it rang before, they were told of.
+            ended = dataclasses.replace(ended, call=dataclasses.replace(call, party=before.ended.call.party))
         return cls(before.first, ended, before.rang or call.rang, before.seconds + seconds)
 
 

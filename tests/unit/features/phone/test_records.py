@@ -254,6 +254,18 @@ def test_a_queue_that_calls_again_and_again_is_one_call() -> None:
     assert stage.event("Hangup", "PJSIP/101-1") == []
 
 
+@pytest.mark.parametrize(
+    ("source", "who"), [("PJSIP/101-1", "Ann Smith, 101"), ("PJSIP/104-1", "somebody without a number")]
+)
+def test_a_last_ring_whose_caller_could_not_be_asked_about_any_more_is_from_who_rang_before(source, who) -> None:
+    stage = Stage()
+    stage.rings(How.MISSED)
+    again = dataclasses.replace(stage.begins(), source=source, party=Party())
+    stage.records.call_changed(Rang(again))
+    assert stage.ends(again, How.MISSED) == []
+    assert the(stage.event("Hangup", source)).text == f"Missed call from {who} (rang 20 s)"
+
+
 def test_somebody_else_takes_it_later() -> None:
     stage = Stage()
     stage.rings(How.MISSED)
