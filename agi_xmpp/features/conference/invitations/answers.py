@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.errors import Refused
+from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.invitations import invitation_stanzas
 from agi_xmpp.features.conference.room import nicks
@@ -52,6 +53,23 @@ Tell: TypeAlias = Callable[[Answer], None]
 
 def nobody(_answer: Answer) -> None:
     """Tell nobody."""
+
+
+@contextlib.contextmanager
+def by_error(send: Callable[[Element], None], stanza: Element) -> Iterator[None]:
+    """Tell whoever has sent an invitation that it is none that could be taken: by an error.
+
+    Args:
+        send: sends a stanza.
+        stanza: the message.
+    """
+    try:
+        yield
+    except BadJid as problem:
+        if stanza.get("from"):
+            send(stanzas.error(stanza, "jid-malformed", f"Nobody was invited: {problem}."))
+    except Refused as problem:
+        send(stanzas.error(stanza, problem.condition, str(problem)))
 
 
 def by_room(send: Callable[[Element], None], room: Jid, inviter: Jid, invitee: Jid, stanza: Element) -> Tell:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.errors import BadJid, Refused
+from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
@@ -51,16 +51,11 @@ class DirectInvitations:
         """See `StanzaHost.stanza_came`. What is no invitation is left to others."""
         if stanza.tag != stanzas.MESSAGE or stanza.get("type") in ("error", "groupchat"):
             return False
-        try:
+        with answers.by_error(self._send, stanza):
             found = invitation_stanzas.read_direct(stanza)
             if found is None:
                 return False
             self._take(stanza, *found)
-        except BadJid as problem:
-            if stanza.get("from"):
-                self._send(stanzas.error(stanza, "jid-malformed", f"Nobody was invited: {problem}."))
-        except Refused as problem:
-            self._send(stanzas.error(stanza, problem.condition, str(problem)))
         return True
 
     def stream_began(self) -> None:

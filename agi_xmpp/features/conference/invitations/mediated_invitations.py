@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from agi_xmpp.errors import BadJid, Refused
-from agi_xmpp.features.conference import stanzas
+from agi_xmpp.errors import Refused
 from agi_xmpp.features.conference.elsewhere.puppets import BridgedRoom
 from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
 from agi_xmpp.features.conference.invitations.answers import Tell
@@ -54,16 +53,11 @@ class MediatedInvitations:
         """See `StanzaHost.stanza_came`. What is no such invitation is left to others."""
         if stanza.get("type") in ("error", "groupchat") or not invitation_stanzas.is_mediated(stanza):
             return False
-        try:
+        with answers.by_error(self._send, stanza):
             sender = parse(stanza.get("from", ""))
             if not sender.is_bare:  # somebody, in their own name: only the room itself vouches
                 return False
             self._take(stanza, sender)
-        except BadJid as problem:
-            if stanza.get("from"):
-                self._send(stanzas.error(stanza, "jid-malformed", f"Nobody was invited: {problem}."))
-        except Refused as problem:
-            self._send(stanzas.error(stanza, problem.condition, str(problem)))
         return True
 
     def stream_began(self) -> None:

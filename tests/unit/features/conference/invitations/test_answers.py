@@ -4,7 +4,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from agi_xmpp.errors import Refused
+from agi_xmpp.errors import BadJid, Refused
 from agi_xmpp.features.conference.invitations import answers, invitation_stanzas
 from agi_xmpp.features.conference.invitations.answers import Answer, How
 from tests.unit.features.conference.fakes import stanza
@@ -13,11 +13,27 @@ from tests.unit.features.conference.hall import ADDRESS, condition, jid
 ROMEO, CAROL = jid("romeo@example.org/orchard"), jid("carol@phone.example.org")
 SENT, JOINED = Answer(How.SENT, "Carol C"), Answer(How.JOINED, "Carol C")
 DECLINED = Answer(How.DECLINED, "Carol C", "User busy (SIP 486)")
-FAILED = Answer.failed("Carol C", Refused("You may not call 0190.", "forbidden"))
+FAILURE = Refused("You may not call 0190.", "forbidden")
+FAILED = Answer.failed("Carol C", FAILURE)
 
 
 def asked(to: str):
     return stanza(f"<message from='{ROMEO}' to='{to}' id='m1'/>")
+
+
+@pytest.mark.parametrize(
+    ("problem", "answers_of_it"),
+    [(FAILURE, [("auth", "forbidden")]), (BadJid("no address"), [("modify", "jid-malformed")]), (None, [])],
+)
+def test_what_is_no_invitation_that_could_be_taken_is_an_error(problem, answers_of_it):
+    sent: list[Element] = []
+    with answers.by_error(sent.append, asked(str(CAROL))):
+        if problem is not None:
+            raise problem
+    assert [condition(one) for one in sent] == answers_of_it
+    with answers.by_error(sent.append, stanza("<message/>")):
+        raise BadJid("nobody to tell")
+    assert len(sent) == len(answers_of_it)
 
 
 def test_by_the_room_refusals_and_errors_are_told_and_nothing_else():
