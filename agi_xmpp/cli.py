@@ -23,7 +23,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from agi_xmpp import __version__
-from agi_xmpp.config import load
+from agi_xmpp.config import control_socket, load
 from agi_xmpp.errors import AgiXmppError, ConfigError, RenderError, UnknownAccount, UsageError
 
 P = ParamSpec("P")
@@ -307,18 +307,26 @@ def notice(
 def status(config: Path, as_json: bool) -> None:
     """Show how the running service is.
 
-    Exit code 1 if an account is not online, if Asterisk's calls or conferences are not seen, or if texts do not reach
-    the phones of a room that needs them.
+    Exit code 1 if an account is not online, if Asterisk's calls or conferences are not seen, if texts do not reach
+    the phones of a room that needs them, or if the file is wrong by now: the service goes on by what it has read.
     """
-    from agi_xmpp.control import ask
+    from agi_xmpp.control import NoService, ask
 
-    answer = ask(load(config).control.socket, {"do": "status"})
+    socket, wrong = control_socket(config)
+    try:
+        answer = ask(socket, {"do": "status"})
+    except NoService as error:
+        raise wrong or error from None
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
         _print_status(answer)
+    if wrong is not None:
+        click.echo(
+            f"agi-xmpp: the service goes on by the file that it has read; it is wrong by now:\n{wrong}", err=True
+        )
     parts = [*answer["accounts"], *([answer["ami"]] if answer.get("ami") else [])]
-    if not _serves_phones(answer) or any(part["state"] != "online" for part in parts):
+    if wrong is not None or not _serves_phones(answer) or any(part["state"] != "online" for part in parts):
         sys.exit(1)
 
 
@@ -357,10 +365,14 @@ def mailcmd(config: Path) -> None:
 @_sentences
 def watch(config: Path, as_json: bool, last: int) -> None:
     """Show each call of the people in the user map, and what they are told, as it happens. Ctrl-C ends it."""
-    from agi_xmpp.control import NoAnswer, ask
+    from agi_xmpp.control import NoAnswer, NoService, ask
 
-    path = load(config).control.socket
-    number = max(ask(path, {"do": "watch", "after": -1, "timeout": 0.0})["last"] - last, 0)
+    path, wrong = control_socket(config)
+    try:
+        newest = ask(path, {"do": "watch", "after": -1, "timeout": 0.0})["last"]
+    except NoService as error:
+        raise wrong or error from None
+    number = max(newest - last, 0)
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             try:

@@ -11,7 +11,7 @@ from agi_xmpp.config.ami import AmiSettings
 from agi_xmpp.config.base import is_loopback
 from agi_xmpp.config.conference import ConferenceRoomSettings, ConferenceSettings, SipSettings
 from agi_xmpp.config.contacts import ContactsSettings
-from agi_xmpp.config.load import load, parse
+from agi_xmpp.config.load import control_socket, load, parse
 from agi_xmpp.config.phone import BookSettings, PhoneSettings, PhoneUser, RecordSettings
 from agi_xmpp.config.settings import ControlSettings, LogSettings, Settings, StateSettings
 from agi_xmpp.config.voicemail import MAX_RECORDING, VoicemailSettings
@@ -36,6 +36,7 @@ __all__ = [
     "SipSettings",
     "StateSettings",
     "VoicemailSettings",
+    "control_socket",
     "is_loopback",
     "load",
     "parse",

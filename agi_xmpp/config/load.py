@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from agi_xmpp.config.settings import Settings
+from agi_xmpp.config.settings import ControlSettings, Settings
 from agi_xmpp.errors import ConfigError
 
 
@@ -32,6 +32,25 @@ def load(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}{_toml_advice(text, str(error))}") from None
     return parse(data, str(path))
+
+
+def control_socket(path: Path) -> tuple[str, ConfigError | None]:
+    """Return where the running service is reached, also where its file has become wrong since the service read it.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        ``control.socket``, the default one where the file does not tell; and what is wrong with the file.
+    """
+    try:
+        return load(path).control.socket, None
+    except ConfigError as error:
+        try:
+            told = tomllib.loads(path.read_text(encoding="utf-8")).get("control", {})
+            return ControlSettings.model_validate(told).socket, error
+        except (OSError, ValueError):  # what pydantic and tomllib raise is a ValueError, too
+            return ControlSettings().socket, error
 
 
 def _toml_advice(text: str, error: str) -> str:

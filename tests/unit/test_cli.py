@@ -246,6 +246,16 @@ def test_status_without_a_service(config):
     assert "no service is running" in result.output
 
 
+@pytest.mark.parametrize("more", ["colour = 1\n", "[log\n"])
+def test_status_shows_the_service_though_its_file_has_become_wrong(config, monkeypatch, more):
+    answering(monkeypatch, STATUS)
+    config.write_text(config.read_text() + more)
+    result = run("status", "-c", config)
+    assert result.exit_code == 1
+    assert "pbx: online for" in result.output
+    assert f"goes on by the file that it has read; it is wrong by now:\n{config}: " in result.output
+
+
 def test_send_through_the_service(config, monkeypatch):
     asked = answering(monkeypatch, {"id": "m1"})
     assert run("send", "-c", config, "PBX", "bob@x.org", "-", input="two\nlines\n").output == "m1\n"

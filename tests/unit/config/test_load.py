@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agi_xmpp.config import AccountSettings, load, parse
+from agi_xmpp.config import AccountSettings, ControlSettings, control_socket, load, parse
 from agi_xmpp.errors import ConfigError
 
 
@@ -68,3 +68,29 @@ def test_a_file_is_read(tmp_path: Path):
     account = load(path).account["asterisk-xmpp"]
     assert isinstance(account, AccountSettings)
     assert account.secret() == "abc-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "socket"),
+    [
+        ('colour = 1\n[control]\nsocket = "/run/x"\n', "/run/x"),
+        ("[control]\nsocket = 7\n", ControlSettings().socket),
+        ("control = 7\n", ControlSettings().socket),
+        ("[control\n", ControlSettings().socket),
+        ("\xff", ControlSettings().socket),
+        (None, ControlSettings().socket),
+    ],
+)
+def test_where_the_service_is_reached_whose_file_has_become_wrong(tmp_path: Path, text: str | None, socket: str):
+    path = tmp_path / "agi-xmpp.toml"
+    if text is not None:
+        path.write_text(text, encoding="latin-1")
+    told, wrong = control_socket(path)
+    assert told == socket
+    assert str(wrong).startswith(str(path))
+
+
+def test_where_the_service_is_reached(tmp_path: Path):
+    path = tmp_path / "agi-xmpp.toml"
+    path.write_text('[account.pbx]\njid = "a@x.org"\npassword = "x"\n[control]\nsocket = "/run/x"\n')
+    assert control_socket(path) == ("/run/x", None)
