@@ -161,7 +161,7 @@ class ComponentSession(BaseSession):
     def _subscription_came(self, presence: Any, who: Jid) -> None:
         kind, address = presence.type_, self._own if presence.to is None else inward(presence.to).bare
         if kind is _Type.SUBSCRIBE:
-            if self._decide(who) is Decision.APPROVE and self._add_watcher(address, who):
+            if self._decide(who, address.local) is Decision.APPROVE and self._add_watcher(address, who):
                 self._answer_watcher(_Type.SUBSCRIBED, address, who)
                 self._show_presence(address, who)
             else:

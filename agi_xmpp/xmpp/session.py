@@ -579,8 +579,13 @@ class BaseSession:
             for guest in self._guests.values():
                 guest.message_bounced(sent.id, bounced(sent))
 
-    def _decide(self, who: Jid) -> Decision:
-        """Return, and log, what we answer to somebody who asks to see our presence."""
+    def _decide(self, who: Jid, local: str = "") -> Decision:
+        """Return, and log, what we answer to somebody who asks to see our presence.
+
+        Args:
+            who: bare JID.
+            local: of a component's address that is asked for; "" for a client's.
+        """
         decision = decide(self._settings.subscriptions, who, self._buddies)
         log.info(
             "account %s: %s asks to see our presence: %s",
@@ -589,7 +594,7 @@ class BaseSession:
             "granted" if decision is Decision.APPROVE else "refused",
         )
         if decision is Decision.APPROVE:
-            self._answers.replaced(who)
+            self._answers.replaced(who, local)
         return decision
 
     def _tell_news(self, *contacts: Jid) -> None:

@@ -332,3 +332,13 @@ async def test_presence_for_a_moment_does_not_end_for_who_became_a_buddy(domain:
         assert ("", f"{EVE}/x") in await sent(domain, session)
         change(session, buddies=[EVE])
         assert session._answers.session_ended() == []
+
+
+async def test_presence_for_a_moment_does_not_end_for_who_is_granted_a_subscription(domain: FakeServer) -> None:
+    async with component.online(domain, decloak_answer=[EVE], subscriptions="accept") as session:
+        asks = "<decloak xmlns='urn:xmpp:decloak:0' reason='media'/>"
+        domain.conversation.send(component.presence(f"{EVE}/x", more=asks) + component.message(component.OURS))
+        await session.receive_message(BOB, 5)
+        domain.conversation.send(component.presence(EVE, "subscribe") + component.message(component.OURS))
+        await session.receive_message(BOB, 5)
+        assert session._answers.session_ended() == []
