@@ -26,13 +26,16 @@ def asked(to: str):
     [(FAILURE, [("auth", "forbidden")]), (BadJid("no address"), [("modify", "jid-malformed")]), (None, [])],
 )
 def test_what_is_no_invitation_that_could_be_taken_is_an_error(problem, answers_of_it):
-    sent: list[Element] = []
-    with answers.by_error(sent.append, asked(str(CAROL))):
+    def take(problem: Exception | None) -> None:
         if problem is not None:
             raise problem
+
+    sent: list[Element] = []
+    with answers.by_error(sent.append, asked(str(CAROL))):
+        take(problem)
     assert [condition(one) for one in sent] == answers_of_it
     with answers.by_error(sent.append, stanza("<message/>")):
-        raise BadJid("nobody to tell")
+        take(BadJid("nobody to tell"))
     assert len(sent) == len(answers_of_it)
 
 
