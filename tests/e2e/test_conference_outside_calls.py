@@ -19,7 +19,7 @@ from tests.testbed.hall import Hall, open_hall
 from tests.testbed.messenger import Messenger
 from tests.testbed.muc import Attendee
 from tests.testbed.rootfs import Rootfs
-from tests.testbed.softphone import Softphone, Text
+from tests.testbed.softphone import SoftCall, Softphone, Text
 from tests.testbed.xmpp import XmppServer
 
 #: How many texts each way.
@@ -80,16 +80,22 @@ def of_romeo(text: str, phone: Softphone) -> str:
     return f"<Romeo> {text}" if phone.number in OUTSIDE else text
 
 
-async def test_all_directions(hall: Hall) -> None:
-    number = some_number()
-    alice, bob, carol = await hall.phones("101", "102", "103")
+async def everybody(hall: Hall, number: str) -> tuple[Attendee, list[Softphone], SoftCall]:
+    """Let Romeo enter a room whose conference Alice, Bob and Carol have dialled; texts flow. The call is Alice's."""
+    alice, bob, carol = phones = await hall.phones("101", "102", "103")
     call = await hall.dial(alice, number)
     for phone in (bob, carol):
         await hall.dial(phone, number)
     romeo = await hall.enter("romeo", number)
     for name in ("Alice A", "Bob B", "Carol C"):
         await romeo.sees(name)
-    await texts_flow(romeo, alice, bob, carol)
+    await texts_flow(romeo, *phones)
+    return romeo, phones, call
+
+
+async def test_all_directions(hall: Hall) -> None:
+    number = some_number()
+    romeo, (alice, bob, carol), call = await everybody(hall, number)
     # From chat: the writer's name, and an address to which an answer goes.
     romeo.say("good evening")
     assert not is_outside(await alice.hears("good evening", display="Romeo"))
@@ -274,14 +280,7 @@ async def test_a_phone_that_was_invited(hall: Hall) -> None:
 
 async def test_bursts_are_whole_and_in_order(hall: Hall) -> None:
     number = some_number()
-    alice, bob, carol = await hall.phones("101", "102", "103")
-    call = await hall.dial(alice, number)
-    for phone in (bob, carol):
-        await hall.dial(phone, number)
-    romeo = await hall.enter("romeo", number)
-    for name in ("Alice A", "Bob B", "Carol C"):
-        await romeo.sees(name)
-    await texts_flow(romeo, alice, bob, carol)
+    romeo, (alice, bob, carol), call = await everybody(hall, number)
 
     async def carol_writes() -> None:
         for count in range(BURST):  # each when the one before was answered: Asterisk changes the order of others

@@ -44,7 +44,7 @@ def own_device(settings: SipSettings) -> str:
 
 
 class Legs:
-    """The texts of all conferences: a leg in each that has phones, and listeners in chat.
+    """The texts of all conferences: a leg in each that needs one, see above.
 
     Args:
         settings: ``[conference.sip]``.

@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from agi_xmpp.ami.conferences import Participant
 from agi_xmpp.features.conference import stanzas
+from agi_xmpp.features.conference.elsewhere.puppet import State
 from agi_xmpp.features.conference.elsewhere.puppets import Bridge, BridgedRoom
 from agi_xmpp.features.conference.stanzas import Item
 from agi_xmpp.pace import Pace
@@ -250,3 +251,8 @@ class Scene:
         """Return what phones were told: speaker and text."""
         said, self.outside.said = self.outside.said, []
         return ((one.speaker, one.text) for one in said)
+
+
+def state(scene: Scene, channel: str = "PJSIP/101-00000001") -> State:
+    """Return how far a phone has come into the room."""
+    return scene.room.phones[channel].state

@@ -10,18 +10,7 @@ from agi_xmpp.features.conference import stanzas
 from agi_xmpp.features.conference.elsewhere.puppet import ANSWER, State
 from agi_xmpp.features.conference.elsewhere.puppet_entrance import NICKS
 from tests.unit.features.conference.fakes import phone
-from tests.unit.features.conference.garden import GARDEN, Scene
-
-
-@pytest.fixture
-def scene() -> Scene:
-    scene = Scene()
-    scene.began()
-    return scene
-
-
-def state(scene: Scene, channel: str = "PJSIP/101-00000001") -> State:
-    return scene.room.phones[channel].state
+from tests.unit.features.conference.garden import GARDEN, Scene, state
 
 
 class TestComingAndGoing:

@@ -16,17 +16,6 @@ from tests.unit.features.conference.garden import GARDEN, Scene, address_of
 from tests.unit.features.conference.hall import condition
 
 
-@pytest.fixture
-def scene() -> Scene:
-    scene = Scene()
-    scene.began()
-    return scene
-
-
-def state(scene: Scene, channel: str = "PJSIP/101-00000001") -> State:
-    return scene.room.phones[channel].state
-
-
 class TestTextsOfChat:
     def test_they_are_told_once_however_many_phones_are_in(self, scene):
         scene.join()
